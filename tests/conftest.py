@@ -1,0 +1,90 @@
+"""What all tests share: outside tools, and small grids in every orientation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.volume import Volume
+
+# Examples on shared machines have no steady pace, so no deadline; with CI set, the same examples on every run.
+settings.register_profile("jrs", deadline=None, max_examples=40, derandomize="CI" in os.environ, print_blob=True)
+settings.load_profile("jrs")
+
+
+@pytest.fixture(scope="session")
+def requires_tool() -> Callable[[str], Path]:
+    """``requires_tool("plastimatch")`` gives the path of an outside tool.
+
+    Where it is missing the test is skipped with that reason; with JRS_REQUIRE_TOOLS=1 it fails.
+    """
+
+    def find(name: str) -> Path:
+        found = shutil.which(name)
+        if found is None:
+            if os.environ.get("JRS_REQUIRE_TOOLS") == "1":
+                pytest.fail(f"{name} is not installed, and JRS_REQUIRE_TOOLS=1 asks for it", pytrace=False)
+            pytest.skip(f"{name} is not installed")
+        return Path(found)
+
+    return find
+
+
+def _rotation(angles_deg: tuple[float, float, float]) -> np.ndarray:
+    a, b, c = np.radians(angles_deg)
+    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    return about_z @ about_y @ about_x
+
+
+def make_geometry(
+    axes: np.ndarray, spacing_mm: tuple[float, float, float], shape: tuple[int, int, int] = (14, 12, 10)
+) -> Geometry:
+    """A grid with these axis directions (columns), away from the world's origin."""
+    affine = np.eye(4)
+    affine[:3, :3] = axes * np.array(spacing_mm)
+    affine[:3, 3] = (-31.5, 12.25, 140.0)
+    return Geometry(shape, affine)
+
+
+GEOMETRIES = {
+    "lps": make_geometry(np.eye(3), (1.0, 1.0, 1.0)),
+    "ras": make_geometry(np.diag([-1.0, -1.0, 1.0]), (1.5, 1.5, 1.5)),
+    "las": make_geometry(np.diag([1.0, -1.0, 1.0]), (0.8, 1.2, 3.0)),
+    "permuted": make_geometry(np.eye(3)[:, [2, 0, 1]], (2.0, 1.0, 0.7)),
+    "oblique": make_geometry(_rotation((12.0, -7.0, 25.0)), (1.0, 1.0, 1.0)),
+    "oblique-anisotropic": make_geometry(_rotation((-20.0, 15.0, 33.0)), (0.9, 1.4, 3.1)),
+}
+
+
+@pytest.fixture(scope="session", params=list(GEOMETRIES))
+def geometry(request: pytest.FixtureRequest) -> Geometry:
+    """A small grid; a test that takes it runs once per orientation, oblique and anisotropic ones included."""
+    return GEOMETRIES[request.param]
+
+
+@pytest.fixture(scope="session")
+def oblique() -> Geometry:
+    """The one grid that finds most mistakes: oblique and anisotropic."""
+    return GEOMETRIES["oblique-anisotropic"]
+
+
+@pytest.fixture(scope="session")
+def blob() -> Callable[[Geometry], Volume]:
+    """``blob(geometry)`` is a smooth float32 image with a lopsided bright ellipsoid, between 0 and 1000."""
+
+    def draw(geometry: Geometry) -> Volume:
+        size = np.array(geometry.shape)
+        index = np.moveaxis(np.indices(geometry.shape, dtype=np.float64), 0, -1)
+        offset = (index - (size - 1) * (0.55, 0.45, 0.5)) / (size * (0.22, 0.30, 0.26))
+        return Volume((1000 * np.exp(-0.5 * (offset**2).sum(-1))).astype(np.float32), geometry)
+
+    return draw
