@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.volume import Volume
@@ -75,6 +76,23 @@ def geometry(request: pytest.FixtureRequest) -> Geometry:
 def oblique() -> Geometry:
     """The one grid that finds most mistakes: oblique and anisotropic."""
     return GEOMETRIES["oblique-anisotropic"]
+
+
+@st.composite
+def _any_geometry(draw: st.DrawFn) -> Geometry:
+    spacing = draw(st.tuples(*[st.floats(0.2, 8.0)] * 3))
+    shape = draw(st.tuples(*[st.integers(1, 9)] * 3))
+    axes = _rotation(draw(st.tuples(*[st.floats(-180.0, 180.0)] * 3))) * draw(st.sampled_from([1.0, -1.0]))
+    affine = np.eye(4)
+    affine[:3, :3] = axes[:, list(draw(st.permutations(range(3))))] * np.array(spacing)
+    affine[:3, 3] = draw(st.tuples(*[st.floats(-500.0, 500.0)] * 3))
+    return Geometry(shape, affine)
+
+
+@pytest.fixture(scope="session")
+def any_geometry() -> st.SearchStrategy[Geometry]:
+    """A Hypothesis strategy: grids of 1–9 voxels per axis, of any direction, handedness, spacing (0.2–8 mm) and place."""
+    return _any_geometry()
 
 
 @pytest.fixture(scope="session")

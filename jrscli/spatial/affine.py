@@ -37,7 +37,9 @@ class AffineTransform:
         return AffineTransform(np.eye(4))
 
     @staticmethod
-    def about(linear: Float[np.ndarray, "3 3"], centre_mm: Float[np.ndarray, "3"], shift_mm: Float[np.ndarray, "3"]) -> AffineTransform:
+    def about(
+        linear: Float[np.ndarray, "3 3"], centre_mm: Float[np.ndarray, "3"], shift_mm: Float[np.ndarray, "3"]
+    ) -> AffineTransform:
         """``x -> linear (x − centre) + centre + shift``."""
         matrix = np.eye(4)
         matrix[:3, :3] = linear

@@ -72,8 +72,8 @@ class DisplacementField:
     def inverse(self, iterations: int = 30, tolerance_mm: float = 0.01) -> DisplacementField:
         """The field v with ``v(y) = −u(y + v(y))`` on the same grid, by fixed-point iteration.
 
-        Exact for fields that fold nowhere and vanish at the border of their grid. Source: Chen et al., Medical Physics 35(1), 2008,
-        doi:10.1118/1.2816107.
+        Exact for fields that fold nowhere and vanish at the border of their grid.
+        Source: Chen et al., Medical Physics 35(1), 2008, doi:10.1118/1.2816107.
         """
         inverse = np.zeros_like(self.array)
         linear = np.linalg.inv(self.geometry.affine[:3, :3])
@@ -88,7 +88,7 @@ class DisplacementField:
         return DisplacementField(inverse, self.geometry)
 
     def jacobian(self) -> Float[np.ndarray, "i j k"]:
-        """det(I + ∂u/∂x) in world coordinates: central differences, one-sided at the border; an axis of one voxel does not vary.
+        """det(I + ∂u/∂x) in world coordinates: central differences, one-sided at the border; none along an axis of one voxel.
 
         Below 1 the tissue grew on its way from moving to fixed (pull direction); at or below 0 the map folds.
         """

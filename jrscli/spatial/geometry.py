@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jrscli.errors import GeometryError
 
@@ -100,8 +100,9 @@ class Geometry:
     @cached_property
     def sha256(self) -> str:
         """A hash of shape and affine (rounded to 1e-4 mm): tells which grid a transform was made for."""
-        text = f"{self.shape} {np.round(self.affine, 4) + 0.0}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        # whole numbers of 1e-4 mm: free of print options, of the sign of zero and of the machine's byte order
+        steps = np.round(self.affine * 1e4).astype("<i8")
+        return hashlib.sha256(repr(self.shape).encode() + steps.tobytes()).hexdigest()
 
     def index_to_world(self, index: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
         """LPS mm of continuous voxel indices."""
@@ -111,10 +112,10 @@ class Geometry:
         """Continuous voxel indices of LPS mm points."""
         return np.asarray(points_mm, dtype=np.float64) @ self._inverse[:3, :3].T + self._inverse[:3, 3]
 
-    def contains(self, points_mm: Float[np.ndarray, "n 3"]) -> np.ndarray:
+    def contains(self, points_mm: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
         """Whether each LPS mm point lies in a voxel of the grid (half a voxel beyond the outer centres included)."""
         index = self.world_to_index(points_mm)
-        return ((index >= -0.5) & (index <= np.array(self.shape) - 0.5)).all(axis=1)
+        return np.asarray(((index >= -0.5) & (index <= np.array(self.shape) - 0.5)).all(axis=1))
 
     def matches(self, other: Geometry, atol_mm: float = 1e-3) -> bool:
         """Whether both grids have the same shape and the same corners within ``atol_mm``."""

@@ -58,9 +58,7 @@ def volume_from_image(image: sitk.Image) -> Volume:
     return Volume(array_from_image(image), geometry_from_image(image))
 
 
-def resample_image(
-    image: sitk.Image, geometry: Geometry, transform: Any, interpolator: int, outside: float
-) -> sitk.Image:
+def resample_image(image: sitk.Image, geometry: Geometry, transform: Any, interpolator: int, outside: float) -> sitk.Image:
     """``image`` pulled through an ITK transform onto ``geometry``, with the pixel type of ``image``."""
     return sitk.Resample(
         image,

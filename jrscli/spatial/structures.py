@@ -26,7 +26,9 @@ class Contour:
     def __post_init__(self) -> None:
         points = np.array(self.points, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != 3 or not len(points) or not np.isfinite(points).all():
-            raise InputError("a contour needs finite points of three coordinates", code="rs.points", hint="check the structure set")
+            raise InputError(
+                "a contour needs finite points of three coordinates", code="rs.points", hint="check the structure set"
+            )
         points.setflags(write=False)
         object.__setattr__(self, "points", points)
 

@@ -129,7 +129,7 @@ def _affine_of(transform: sitk.Transform) -> AffineTransform:
 
 
 def _field_of_spline(transform: sitk.BSplineTransform) -> DisplacementField:
-    """A B-spline sampled at eight points per control-point distance (linear interpolation errs by < 1 % of the displacement)."""
+    """A B-spline sampled at eight points per control-point distance (linear interpolation errs by less than 1 %)."""
     size = np.array(transform.GetTransformDomainMeshSize()) * 8 + 1
     extent = np.array(transform.GetTransformDomainPhysicalDimensions())
     affine = np.eye(4)
@@ -138,7 +138,12 @@ def _field_of_spline(transform: sitk.BSplineTransform) -> DisplacementField:
     affine[:3, 3] = transform.GetTransformDomainOrigin()
     geometry = Geometry((int(size[0]), int(size[1]), int(size[2])), affine)
     image = sitk.TransformToDisplacementField(
-        transform, sitk.sitkVectorFloat32, geometry.shape, geometry.origin_mm.tolist(), geometry.spacing_mm, geometry.axes.ravel().tolist()
+        transform,
+        sitk.sitkVectorFloat32,
+        geometry.shape,
+        geometry.origin_mm.tolist(),
+        geometry.spacing_mm,
+        geometry.axes.ravel().tolist(),
     )
     set_geometry(image, geometry)
     return DisplacementField(array_from_image(image), geometry)
