@@ -1,0 +1,77 @@
+"""MetaImage (.mha, .mhd) and NRRD files, through SimpleITK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from jrscli.errors import InputError, WriteError
+from jrscli.io.nifti import MAX_VOXELS
+from jrscli.spatial.itk import image_from_array, volume_from_image
+from jrscli.spatial.volume import LabelMap, Volume
+
+
+def read_itk(path: Path) -> Volume:
+    """The image of a MetaImage or NRRD file, in the file's own type.
+
+    Raises InputError `image.unreadable`, `image.4d`, `image.vector`, `input.too_big`.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        size = [int(n) for n in reader.GetSize()]
+        components = reader.GetNumberOfComponents()
+        if len(size) <= 3 and components == 1 and _count(size) <= MAX_VOXELS:
+            image = reader.Execute()
+    except RuntimeError as error:
+        raise InputError(
+            f"{path.name} cannot be read: it is cut off or damaged",
+            code="image.unreadable",
+            hint="copy or download the file again",
+        ) from error
+    if components > 1:
+        raise InputError(
+            f"{path.name} holds {components} values per voxel where one is needed",
+            code="image.vector",
+            hint="a field is read by: jrs warp --xfm FIELD IMAGE; a colour image has to be made grey first",
+        )
+    if len(size) > 4 or (len(size) == 4 and size[3] > 1):
+        raise InputError(
+            f"{path.name} is four-dimensional ({size[3]} frames) where one volume is needed",
+            code="image.4d",
+            hint=f"a cine goes through: jrs propagate-contours {path.name} LABELS --labelled-frame 0",
+        )
+    if _count(size) > MAX_VOXELS:
+        raise InputError(
+            f"{path.name} claims {size} voxels", code="input.too_big", hint="at most 2·10⁹ voxels; crop the image first"
+        )
+    if len(size) == 4:
+        reader.SetExtractSize([*size[:3], 0])
+        image = reader.Execute()
+    elif len(size) == 2:
+        image = sitk.JoinSeries(image)
+    return volume_from_image(image)
+
+
+def write_itk(volume: Volume | LabelMap, path: Path) -> None:
+    """Write a MetaImage or NRRD file, compressed.
+
+    Raises WriteError `output.unwritable`.
+    """
+    try:
+        sitk.WriteImage(image_from_array(volume.array, volume.geometry), str(path), useCompression=True)
+    except RuntimeError as error:
+        raise WriteError(
+            f"{path.name} cannot be written",
+            code="output.unwritable",
+            hint="check the free space, the permissions and the ending of the name",
+        ) from error
+
+
+def _count(size: list[int]) -> float:
+    total = 1.0
+    for n in size:
+        total *= n
+    return total

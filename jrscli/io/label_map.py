@@ -1,0 +1,55 @@
+"""Label maps and the table of names beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from jrscli.errors import InputError
+from jrscli.io.sidecar import beside, write_json
+from jrscli.spatial.volume import LabelMap, Volume
+
+
+def labels_from_volume(volume: Volume, path: Path) -> LabelMap:
+    """The labels of an image, named by the .json beside its file.
+
+    Raises InputError `labels.values`.
+    """
+    array = volume.array
+    if array.dtype.kind == "f":
+        if array.size and (float(array.min()) < 0 or float(array.max()) > 2**24 or not (array == np.round(array)).all()):
+            raise InputError(
+                f"{path.name} holds values that are not whole numbers from 0 up: it is no label map",
+                code="labels.values",
+                hint="give the label file, not the image; probabilities have to be thresholded first",
+            )
+        array = array.astype(np.uint32)
+    return LabelMap(array, volume.geometry, read_names(path))
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """The names in the .json beside a label file: ``{"labels": {"1": "Bladder"}}``; none where there is no such file.
+
+    Raises InputError `labels.table`.
+    """
+    table = beside(path)
+    if not table.is_file():
+        return {}
+    try:
+        content = json.loads(table.read_text(encoding="utf-8"))
+        names = content.get("labels", {}) if isinstance(content, dict) else {}
+        return {int(number): str(name) for number, name in names.items()}
+    except (ValueError, AttributeError, OSError) as error:
+        raise InputError(
+            f"the label table {table.name} cannot be read",
+            code="labels.table",
+            hint='it should look like {"labels": {"1": "Bladder"}}; or move it away',
+        ) from error
+
+
+def write_names(labels: LabelMap, path: Path) -> None:
+    """Write the table of names beside a label file; nothing where there are no names."""
+    if labels.names:
+        write_json({"labels": {str(number): name for number, name in sorted(labels.names.items())}}, beside(path))

@@ -1,0 +1,168 @@
+"""NIfTI files. The one place where RAS (NIfTI) is turned into LPS (everything else here)."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from jrscli.errors import InputError, Notice, WriteError
+from jrscli.spatial.geometry import ORTHOGONAL_TOLERANCE, Geometry
+from jrscli.spatial.volume import LabelMap, Volume
+
+MAX_VOXELS = 2_000_000_000
+_RAS_TO_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))
+_MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
+_DAMAGED = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageFileError)
+
+
+def read_nifti(path: Path) -> tuple[Volume, tuple[Notice, ...]]:
+    """The image of a NIfTI file, in the file's integer type where no scaling is stored, else float32.
+
+    Raises InputError `image.unreadable`, `image.4d`, `image.vector`, `input.too_big`; GeometryError for a senseless header.
+    """
+    try:
+        image: Any = nib.load(path, mmap=False)
+        header = image.header
+        shape = _spatial_shape(header, path)
+        affine, notices = _ras_affine(header)
+        array = _values(image)
+    except _DAMAGED as error:
+        raise InputError(
+            f"{path.name} cannot be read: it is cut off or damaged",
+            code="image.unreadable",
+            hint="copy or download the file again (gzip -t FILE tests a .gz)",
+        ) from error
+    geometry = Geometry(shape, _RAS_TO_LPS @ _to_millimetres(affine, header))
+    return Volume(array.reshape(shape, order="A"), geometry), notices
+
+
+def write_nifti(volume: Volume | LabelMap, path: Path) -> None:
+    """Write a NIfTI-1 file (sform and qform alike, code 1, mm); labels in the smallest unsigned type that holds them.
+
+    Raises WriteError `output.unwritable`.
+    """
+    array = _storable(volume.array, labels=isinstance(volume, LabelMap))
+    affine = _RAS_TO_LPS @ volume.geometry.affine
+    image = nib.Nifti1Image(array, affine, dtype=array.dtype)
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    image.header.set_xyzt_units("mm")
+    try:
+        nib.save(image, path)
+    except OSError as error:
+        raise WriteError(
+            f"{path.name} cannot be written: {error.strerror}",
+            code="output.unwritable",
+            hint="check the free space and the permissions",
+        ) from error
+
+
+def _spatial_shape(header: Any, path: Path) -> tuple[int, int, int]:
+    stored = [int(n) for n in header.get_data_shape()]
+    shape = list(stored)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    if len(shape) == 4:
+        raise InputError(
+            f"{path.name} is four-dimensional ({shape[3]} frames) where one volume is needed",
+            code="image.4d",
+            hint=f"a cine goes through: jrs propagate-contours {path.name} LABELS --labelled-frame 0",
+        )
+    if len(shape) > 4:
+        raise InputError(
+            f"{path.name} holds vectors, such as a displacement field, where an image is needed",
+            code="image.vector",
+            hint="a field is read by: jrs warp --xfm FIELD IMAGE, and described by: jrs info FIELD",
+        )
+    shape += [1] * (3 - len(shape))
+    if np.prod([float(n) for n in shape]) > MAX_VOXELS:
+        raise InputError(
+            f"{path.name} claims {shape} voxels", code="input.too_big", hint="at most 2·10⁹ voxels; crop the image first"
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def _values(image: Any) -> np.ndarray:
+    slope, inter = image.dataobj.slope, image.dataobj.inter
+    if slope == 1 and inter == 0:
+        array = np.asarray(image.dataobj.get_unscaled())
+    else:
+        array = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
+    if array.dtype.kind == "f" and array.dtype.itemsize != 4:
+        array = array.astype(np.float32)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _ras_affine(header: Any) -> tuple[Float[np.ndarray, "4 4"], tuple[Notice, ...]]:
+    """The index-to-RAS matrix, chosen from sform and qform as ITK does.
+
+    sform where its code is 1 (scanner) or there is no qform; else qform. A sheared sform gives way to the qform. With neither,
+    the voxel sizes alone count and the axes are taken as LPS. (Voxel sizes are those of the matrix; ITK takes pixdim's.)
+    """
+    sform, sform_code = header.get_sform(coded=True)
+    qform, qform_code = header.get_qform(coded=True)
+    if not sform_code and not qform_code:
+        sizes = np.append(header.get_zooms()[:3], (1, 1, 1))[:3]
+        affine = _RAS_TO_LPS @ np.diag([*np.where(sizes > 0, sizes, 1), 1])
+        return affine, (
+            Notice(
+                "image.no_form", "the header has no orientation (sform, qform); the axes are taken as left, posterior, superior"
+            ),
+        )
+    if not qform_code:
+        return _with_third_axis(sform), ()
+    if not sform_code:
+        return _with_third_axis(qform), ()
+    prefer_sform = int(sform_code) == 1 and _is_orthogonal(sform)
+    used, other = (sform, qform) if prefer_sform else (qform, sform)
+    last = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * [
+        *(np.array([*header.get_data_shape(), 1, 1])[:3] - 1),
+        1,
+    ]
+    apart = float(np.abs(last @ (used - other).T).max())
+    if apart <= 0.01 * float(np.linalg.norm(used[:3, :3], axis=0).max()):
+        return _with_third_axis(used), ()
+    name = "sform" if prefer_sform else "qform"
+    return _with_third_axis(used), (
+        Notice("image.forms", f"sform and qform in the header differ by up to {apart:.3g} mm; used the {name}"),
+    )
+
+
+def _is_orthogonal(affine: Float[np.ndarray, "4 4"]) -> bool:
+    length = np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / np.where(length > 0, length, 1)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() <= ORTHOGONAL_TOLERANCE)
+
+
+def _with_third_axis(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
+    """2-D files may leave the third column empty; a slice is then 1 mm thick."""
+    affine = np.array(affine, dtype=np.float64)
+    if np.linalg.norm(affine[:3, 2]) < 1e-9:
+        normal = np.cross(affine[:3, 0], affine[:3, 1])
+        affine[:3, 2] = normal / max(float(np.linalg.norm(normal)), 1e-12)
+    return affine
+
+
+def _to_millimetres(affine: Float[np.ndarray, "4 4"], header: Any) -> Float[np.ndarray, "4 4"]:
+    factor = _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+    return np.diag((factor, factor, factor, 1.0)) @ affine
+
+
+def _storable(array: np.ndarray, *, labels: bool) -> np.ndarray:
+    """The array in a type that every NIfTI reader knows."""
+    if labels:
+        highest = int(array.max()) if array.size else 0
+        return array.astype(np.uint8 if highest < 256 else np.uint16 if highest < 65536 else np.uint32)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        small = array.size == 0 or (int(array.min()) >= -(2**31) and int(array.max()) < 2**31)
+        return array.astype(np.int32 if small else np.float64)
+    return array
