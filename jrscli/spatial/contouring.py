@@ -31,7 +31,7 @@ def contours_from_mask(mask: Bool[np.ndarray, "i j k"], geometry: Geometry, *, h
 def contours_from_levels(
     array: Real[np.ndarray, "i j k"], geometry: Geometry, level: float, *, holes: Holes = "keyhole"
 ) -> tuple[Contour, ...]:
-    """Contours where a map that is larger inside (a signed distance, a probability) passes ``level``, as `contours_from_mask`."""
+    """Contours where a map that is larger inside (signed distance, probability) passes ``level``, as `contours_from_mask`."""
     return trace(array, geometry, level, holes=holes)[0]
 
 
@@ -59,7 +59,7 @@ def trace(
 
 
 def _rings(plane: np.ndarray, level: float) -> tuple[list[np.ndarray], int]:
-    """Closed rings (first point not repeated), anticlockwise round the inside, clockwise round holes; and the number dropped."""
+    """Closed rings (no repeated point), anticlockwise round the inside, clockwise round holes; and the number dropped."""
     above = plane > level
     if not above.any():
         return [], 0

@@ -13,9 +13,9 @@ from jrscli.spatial.itk import array_from_image, image_from_array
 def signed_distance(mask: Bool[np.ndarray, "i j k"], geometry: Geometry) -> Float32[np.ndarray, "i j k"]:
     """Distance to the border of the mask in mm, positive inside, zero midway between an inside and an outside voxel centre.
 
-    Distances run between voxel centres of the two kinds, less half the smallest spacing, so that across the border inside and outside
-    mirror one another along every axis: a contour at level 0 does not shrink by half a voxel. The border of the grid is no border of
-    the mask. An empty mask is minus the diagonal of the grid everywhere, a full one plus.
+    Distances run between voxel centres of the two kinds, less half the smallest spacing, so that inside and outside mirror one
+    another across the border along every axis: a contour at level 0 does not shrink by half a voxel. The edge of the grid is no
+    border of the mask. An empty mask is minus the diagonal of the grid everywhere, a full one plus.
 
     Source: Maurer, Qi, Raghavan, IEEE PAMI 25(2), 2003, doi:10.1109/TPAMI.2003.1177156.
     """

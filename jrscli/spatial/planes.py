@@ -62,7 +62,7 @@ class Placed:
 
 
 def place_contours(roi: Roi, geometry: Geometry) -> Placed:
-    """Each closed contour of ``roi`` on its nearest slice of ``geometry``; points and open contours bound no area and are passed over.
+    """Each closed contour of ``roi`` on its nearest slice of ``geometry``; points and open contours are passed over.
 
     Where contours of several planes fall on one slice (a structure set finer than the image), the nearest plane is taken.
     """
