@@ -76,8 +76,8 @@ def random_motion(
 ) -> Motion:
     """A motion of the grid's content: rigid by this shift and rotation, then a smooth bend with this peak over the grid.
 
-    Each target moves by its own nearly full-size bend, in a direction of its own that does not undo the rigid part; a few bumps more
-    move what lies between. Draws that squeeze tissue below 0.4 or stretch it above 2.2 of its volume are thrown away.
+    Each target moves by its own nearly full-size bend, in a direction of its own that does not undo the rigid part; a few bumps
+    more move what lies between. Draws that squeeze tissue below 0.4 or stretch it above 2.2 of its volume are thrown away.
 
     Raises InputError `simulate.motion` when no draw of this size is smooth enough.
     """

@@ -1,7 +1,7 @@
 """The small pelvis of the demo: a planning CT and its structures, made from formulas.
 
-Shapes are given by levels: about the distance in mm to the surface, positive inside. They can be evaluated anywhere, so a test knows
-the true structures on every grid and under every motion.
+Shapes are given by levels: about the distance in mm to the surface, positive inside. They can be evaluated anywhere, so a test
+knows the true structures on every grid and under every motion.
 """
 
 from __future__ import annotations
@@ -80,8 +80,7 @@ def grid_points(geometry: Geometry) -> Points:
 
 def organ_levels(points: Points) -> Mapping[str, Float[np.ndarray, "..."]]:
     """For each organ of the phantom the level at the points (mm, positive inside)."""
-    x, y, z = points
-    widen = 1 + 0.04 * np.cos((z + 10) / 40)
+    widen = 1 + 0.04 * np.cos((points[2] + 10) / 40)
     return {
         "Body": _body(points, 165.0 * widen, 108.0 * widen),
         "Bladder": _ellipsoid(points, (3, -28, 27), (31, 24, 20)),

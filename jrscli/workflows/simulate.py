@@ -17,6 +17,7 @@ from jrscli.spatial.resample import resample
 from jrscli.spatial.structures import Roi, StructureSet
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import Volume
+from jrscli.workflows.carry import refined
 from jrscli.workflows.motion import MARGIN_MM, Motion, random_motion
 
 
@@ -24,8 +25,8 @@ from jrscli.workflows.motion import MARGIN_MM, Motion, random_motion
 class Simulation:
     """A simulated daily study.
 
-    transform maps daily mm -> planning mm (pull), inverse the other way; masks and structures are the truth on the daily grid, by
-    ROI number.
+    transform maps daily mm -> planning mm (pull), inverse the other way; masks and structures are the truth on the daily
+    grid, the masks by ROI number.
     """
 
     daily: Volume
@@ -51,8 +52,9 @@ def deform_study(
 ) -> Simulation:
     """A daily CT like a cone-beam CT (noise, cupping, a lower contrast), deformed by a known motion, and its true structures.
 
-    The motion is a rotation and shift after a smooth bend with a peak of ``peak_mm``. The patient goes on beyond the ends of the
-    planning image as its first and last slice show it. geometry: the daily grid, by default one of its own over the same field.
+    The motion is a rotation and shift after a smooth bend with a peak of ``peak_mm``. The patient goes on beyond the ends of
+    the planning image as its first and last slice show it. geometry: the daily grid, by default one of its own over the same
+    field.
 
     Raises InputError `simulate.motion` for a motion that cannot be smooth.
     """
@@ -79,7 +81,7 @@ def deform_study(
 
 
 def daily_geometry(planning: Geometry) -> Geometry:
-    """A grid of its own over the field of ``planning``: in-plane voxels a tenth larger, slices as thick but shifted by 0.4 of one."""
+    """A grid of its own over the field of ``planning``: pixels a tenth larger, slices as thick but shifted by 0.4 of one."""
     spacing = np.array(planning.spacing_mm) * (1.1, 1.1, 1.0)
     shape = np.maximum(np.floor(np.array(planning.shape) / (1.1, 1.1, 1.0)).astype(int), 1)
     affine = planning.affine.copy()
@@ -89,11 +91,11 @@ def daily_geometry(planning: Geometry) -> Geometry:
 
 
 def moved_mask(roi: Roi, planning: Geometry, daily: Geometry, transform: Transform) -> Bool[np.ndarray, "i j k"]:
-    """Where a structure is on the daily grid: a voxel is inside iff its centre, mapped to the planning space, is inside the solid.
+    """Where a structure is on the daily grid: a voxel is inside iff its centre, mapped to planning space, is in the solid.
 
-    The solid goes over from slice to slice by shape: linear between signed distances taken in each slice, on pixels up to four times
-    finer (Raya & Udupa 1990, doi:10.1109/42.52980); it ends half a slice beyond its outer contours. What reaches the first or last
-    slice of the planning image goes on beyond it, as the simulated patient does.
+    The solid goes over from slice to slice by shape: linear between signed distances taken in each slice, on pixels up to four
+    times finer (Raya & Udupa 1990, doi:10.1109/42.52980); it ends half a slice beyond its outer contours. What reaches the
+    first or last slice of the planning image goes on beyond it, as the simulated patient does.
     """
     if not roi.closed:
         return np.zeros(daily.shape, bool)
@@ -117,21 +119,12 @@ def _solid(roi: Roi, planning: Geometry) -> Volume:
     first = low[2] + (1 - before if before else 0)
     box = planning.cropped_to((low[0], low[1], first), (high[0], high[1], first + mask.shape[2]))
     levels = np.stack([_in_plane_distance(mask[:, :, k]) for k in range(mask.shape[2])], axis=2)
-    filled = mask.any(axis=(0, 1))
+    filled = np.asarray(mask.any(axis=(0, 1)))
     for k in np.flatnonzero(~filled):  # an end cap: half a slice of the same cross-section
         neighbours = [levels[:, :, n] for n in (k - 1, k + 1) if 0 <= n < len(filled) and filled[n]]
         if neighbours:
             levels[:, :, k] = -np.abs(np.max(neighbours, axis=0))
     return Volume(levels, refined(box, (fine, fine, 1)))
-
-
-def refined(geometry: Geometry, factors: tuple[int, int, int]) -> Geometry:
-    """The same field cut into voxels this many times smaller along each axis."""
-    affine = geometry.affine.copy()
-    affine[:3, :3] = affine[:3, :3] / factors
-    affine[:3, 3] = geometry.index_to_world(np.array([[0.5 / f - 0.5 for f in factors]]))[0]
-    i, j, k = (n * f for n, f in zip(geometry.shape, factors, strict=True))
-    return Geometry((i, j, k), affine)
 
 
 def _in_plane_distance(mask: Bool[np.ndarray, "i j"]) -> np.ndarray:
