@@ -1,0 +1,143 @@
+"""Evaluation: rows of Values, one row per structure, landmark or region, and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from jrscli.errors import Notice
+from jrscli.metrics.value import Value
+
+SMALLER_IS_WORSE = ("dice", "jaccard", "sens", "ppv", "nsd")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One structure (or landmark, or region) and its Values by id.
+
+    number, test_number: its numbers in the reference and in the prediction, None where it is missing.
+    flags: what to keep in mind, as short words: "volume-dependent" (Dice of less than 1 cc), "fov_cut" (touches the border).
+    """
+
+    name: str
+    values: Mapping[str, Value]
+    number: int | None = None
+    test_number: int | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """The status shared by the row: "ok" or the first that is not."""
+        return next((value.status for value in self.values.values() if value.status != "ok"), "ok")
+
+    def as_json(self) -> dict[str, object]:
+        """The row as a JSON object."""
+        return {
+            "name": self.name,
+            "reference_number": self.number,
+            "prediction_number": self.test_number,
+            "status": self.status,
+            "flags": list(self.flags),
+            "metrics": {name: value.as_json() for name, value in self.values.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric over all rows that have a number.
+
+    sd: of the sample (n − 1), None for fewer than two. left_out: rows without a number; they are in no mean.
+    worst: the name of the row that is farthest from perfect.
+    """
+
+    id: str
+    unit: str
+    n: int
+    left_out: int
+    mean: float | None = None
+    sd: float | None = None
+    median: float | None = None
+    p5: float | None = None
+    p95: float | None = None
+    worst: str | None = None
+    worst_value: float | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """The summary as a JSON object."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "id"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of an evaluation.
+
+    facts: what holds for all rows (voxel size, tolerance, number of points …), ready for JSON.
+    """
+
+    kind: Literal["labels", "points", "field"]
+    rows: tuple[Row, ...]
+    facts: Mapping[str, object] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Every metric that occurs, in order of first appearance."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.values))
+
+    def row(self, name: str) -> Row:
+        """The first row of this name.
+
+        Raises KeyError.
+        """
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    @property
+    def summary(self) -> tuple[Summary, ...]:
+        """One Summary per metric, in the order of ``ids``."""
+        return tuple(self._summary(name) for name in self.ids)
+
+    def mean(self, name: str) -> float | None:
+        """The mean of one metric over the rows that have a number."""
+        return self._summary(name).mean
+
+    def _summary(self, name: str) -> Summary:
+        pairs = [(row.name, row.values[name].value) for row in self.rows if name in row.values]
+        numbers = [(structure, value) for structure, value in pairs if value is not None]
+        unit = next((row.values[name].unit for row in self.rows if name in row.values), "")
+        left_out = len(self.rows) - len(numbers)
+        if not numbers:
+            return Summary(name, unit, 0, left_out)
+        values = np.array([value for _, value in numbers])
+        p5, median, p95 = (float(x) for x in np.percentile(values, (5, 50, 95)))
+        worst, worst_value = _worst(name, numbers)
+        return Summary(
+            name,
+            unit,
+            len(values),
+            left_out,
+            float(values.mean()),
+            float(values.std(ddof=1)) if len(values) > 1 else None,
+            median,
+            p5,
+            p95,
+            worst,
+            worst_value,
+        )
+
+
+def _worst(name: str, numbers: list[tuple[str, float]]) -> tuple[str | None, float | None]:
+    """The row farthest from perfect; a volume has no better or worse."""
+    family = name.split(".")[0]
+    if family == "volume":
+        return None, None
+    if family in SMALLER_IS_WORSE:
+        return min(numbers, key=lambda pair: pair[1])
+    if family == "jacobian":
+        return max(numbers, key=lambda pair: abs(np.log(max(pair[1], 1e-9))))
+    return max(numbers, key=lambda pair: abs(pair[1]))

@@ -1,0 +1,75 @@
+"""Pairing: which structure of the prediction belongs to which of the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+
+from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.structures import StructureSet
+from jrscli.spatial.volume import LabelMap
+
+Match = Literal["auto", "number", "name"]
+Mask = Bool[np.ndarray, "i j k"]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A structure and how to get its mask: made when it is needed, as thirty organs of a CT at once would fill the memory.
+
+    mask: gives None where the structure has no voxels.
+    drawn: an ROI, or a label with voxels; not a mere entry in a table of names.
+    """
+
+    number: int
+    name: str
+    mask: Callable[[], Mask | None]
+    drawn: bool = True
+
+
+def of_labels(labels: LabelMap) -> list[Structure]:
+    """Labels that occur, and labels that only the table of names has (they may be empty on both sides)."""
+    held = set(labels.numbers())
+    listed = sorted(held | {number for number in labels.names if number})
+    return [Structure(n, labels.name(n), partial(labels.mask, n) if n in held else _nothing, n in held) for n in listed]
+
+
+def structures_of(part: StructureSet | LabelMap, geometry: Geometry) -> list[Structure]:
+    """The labels of a label map, or the ROIs of a structure set with their masks on ``geometry``."""
+    if isinstance(part, LabelMap):
+        return of_labels(part)
+    from jrscli.spatial.rasterize import rasterize
+
+    return [Structure(roi.number, roi.name, partial(rasterize, roi, geometry) if roi.closed else _nothing) for roi in part.rois]
+
+
+def _nothing() -> None:
+    return None
+
+
+def pairs_of(
+    reference: list[Structure], prediction: list[Structure], match: Match
+) -> list[tuple[Structure | None, Structure | None]]:
+    """Each structure with its partner, or with None on the side where it is missing; the reference's order first.
+
+    "auto": by name if both sides name everything without repeats and share a name, else by number.
+    """
+    if match == "auto":
+        names = [[one.name for one in part] for part in (reference, prediction)]
+        unique = all(len(set(part)) == len(part) for part in names)
+        named = all(one.name != str(one.number) for part in (reference, prediction) for one in part)
+        match = "name" if unique and named and set(names[0]) & set(names[1]) else "number"
+    left = list(prediction)
+    pairs: list[tuple[Structure | None, Structure | None]] = []
+    for one in reference:
+        same = (other for other in left if (other.name == one.name if match == "name" else other.number == one.number))
+        partner = next(same, None)
+        if partner is not None:
+            left.remove(partner)
+        pairs.append((one, partner))
+    return [*pairs, *((None, other) for other in left)]
