@@ -24,8 +24,9 @@ def segment_body(image: Volume) -> Bool[np.ndarray, "i j k"]:
     histogram alone. All False where nothing stands out.
     """
     low_edge = float(image.array.min())
-    coarse_grid = image.geometry.with_spacing(tuple(max(COARSE_MM, s) for s in image.geometry.spacing_mm))  # type:
-    ignore[arg-type] coarse = resample_smoothed(image, coarse_grid)
+    x, y, z = (max(COARSE_MM, s) for s in image.geometry.spacing_mm)
+    coarse_grid = image.geometry.with_spacing((x, y, z))
+    coarse = resample_smoothed(image, coarse_grid)
     threshold = _threshold(coarse.array, low_edge)
     trunk = _without_thin_parts(coarse.array > threshold, coarse_grid.spacing_mm)
     if not trunk.any():

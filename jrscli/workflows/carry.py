@@ -169,7 +169,7 @@ def _lattice(geometry: Geometry, step_mm: float = 10.0) -> Float[np.ndarray, "n 
 
 
 def _cropped(transform: Transform, box: Geometry) -> Transform:
-    """The transform with its first field cut to what ``box`` needs: on its way to ITK every field is copied in double precision."""
+    """The transform with its first field cut to what ``box`` needs: ITK holds fields in double precision."""
     first = transform.parts[0]
     if not isinstance(first, DisplacementField):
         return transform

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from jrscli.errors import InputError, Notice
+from jrscli.errors import Notice
 from jrscli.progress import Progress, silent
 from jrscli.spatial.contouring import Holes, contours_from_levels, contours_from_mask
 from jrscli.spatial.geometry import Geometry
@@ -20,6 +18,7 @@ from jrscli.spatial.volume import LabelMap, Volume
 from jrscli.workflows.body import segment_body
 from jrscli.workflows.carry import Solid, carry_contour, outside_percent, pull, solid_of_mask, solid_of_roi
 from jrscli.workflows.label_levels import labels_from_levels
+from jrscli.workflows.selection import external_roi, select_rois
 
 if TYPE_CHECKING:
     from jrscli.workflows.register import Registration
@@ -27,8 +26,9 @@ if TYPE_CHECKING:
 Body = Literal["segment", "propagate"]
 Status = Literal["ok", "cut", "lost", "empty"]
 CUT_PERCENT = 1.0
+BODY_CUT_PERCENT = 5.0
+"""Every scan ends somewhere in the patient: a few percent of the outline are no news."""
 VOLUME_PERCENT = 30.0
-EXTERNAL_NAMES = ("body", "external", "skin", "outline", "patient")
 
 
 class Mapping3D(Protocol):
@@ -118,16 +118,12 @@ def propagate(
     done: list[Roi] = []
     results: list[RoiResult] = []
     notices: list[Notice] = []
+    labelled = isinstance(structures, LabelMap)
     levels: dict[int, Volume] = {}  # kept for the label map only
     found: np.ndarray | None = None
     for step, roi in enumerate(chosen):
         progress("propagate", step, len(chosen))
-        labelled = isinstance(structures, LabelMap)
-        solid = (
-            solid_of_mask(structures.mask(roi.number), structures.geometry)
-            if labelled
-            else solid_of_roi(roi, planning.geometry)
-        )
+        solid = _solid(roi, structures, planning.geometry)
         outside = 0.0 if solid is None else outside_percent(solid, daily.geometry, transform, inverse)
         if solid is not None and roi is external:
             found = _found_body(daily, solid, outside)
@@ -141,7 +137,8 @@ def propagate(
         elif found is not None and roi is external:
             contours = contours_from_mask(found, daily.geometry, holes=holes)
             volume = float(np.count_nonzero(found)) * daily.geometry.voxel_volume_mm3 / 1000
-            result = RoiResult(roi.number, roi.name, "found", "ok", solid.volume_cc, volume, outside)
+            status: Status = "cut" if outside >= BODY_CUT_PERCENT else "ok"
+            result = RoiResult(roi.number, roi.name, "found", status, solid.volume_cc, volume, outside)
         else:
             level = pull(solid, daily.geometry, transform, inverse, finer=not labelled)
             if level is not None and labelled:
@@ -162,42 +159,15 @@ def propagate(
     return Propagation(carried_set, labels, registration, tuple(results), tuple(notices))
 
 
-def select_rois(rois: Sequence[Roi], include: Sequence[str] | None, exclude: Sequence[str] | None) -> tuple[Roi, ...]:
-    """The ROIs whose name fits a pattern of ``include`` (all, if None) and none of ``exclude``, in their order.
-
-    Raises InputError `rs.name` for a pattern that fits nothing, `rs.none` if nothing is left.
-    """
-    for pattern in (*(include or ()), *(exclude or ())):
-        if not any(_fits(roi.name, pattern) for roi in rois):
-            close = difflib.get_close_matches(pattern, [roi.name for roi in rois], 3, 0.5)
-            hint = f"did you mean {', '.join(close)}?" if close else "list the names with: jrs info FILE"
-            raise InputError(f"no ROI is called '{pattern}'", code="rs.name", hint=hint)
-    kept = tuple(
-        roi
-        for roi in rois
-        if (include is None or any(_fits(roi.name, p) for p in include)) and not any(_fits(roi.name, p) for p in exclude or ())
-    )
-    if not kept:
-        raise InputError(
-            "no ROI is left to propagate", code="rs.none", hint="look at the patterns, or at the ROIs with: jrs info FILE"
-        )
-    return kept
-
-
-def external_roi(rois: Sequence[Roi]) -> Roi | None:
-    """The patient's outline among the ROIs: the one of kind EXTERNAL, else one with a name that says so."""
-    named = [roi for roi in rois if roi.kind == "EXTERNAL"] or [roi for roi in rois if roi.name.lower() in EXTERNAL_NAMES]
-    return named[0] if named else None
-
-
-def _fits(name: str, pattern: str) -> bool:
-    # a name may itself hold * or [, so the plain comparison comes first
-    return name == pattern or fnmatchcase(name.lower(), pattern.lower())
-
-
 def _as_structures(labels: LabelMap) -> StructureSet:
     numbers = sorted(set(labels.numbers()) | set(labels.names) - {0})
     return StructureSet(tuple(Roi(number, labels.name(number)) for number in numbers))
+
+
+def _solid(roi: Roi, structures: StructureSet | LabelMap, planning: Geometry) -> Solid | None:
+    if isinstance(structures, LabelMap):
+        return solid_of_mask(structures.mask(roi.number), structures.geometry)
+    return solid_of_roi(roi, planning)
 
 
 def _found_body(daily: Volume, planned: Solid, outside: float) -> np.ndarray | None:

@@ -1,0 +1,45 @@
+"""Which ROIs are meant: by name or pattern, and which one is the patient's outline."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from jrscli.errors import InputError
+from jrscli.spatial.structures import Roi
+
+EXTERNAL_NAMES = ("body", "external", "skin", "outline", "patient")
+
+
+def select_rois(rois: Sequence[Roi], include: Sequence[str] | None, exclude: Sequence[str] | None) -> tuple[Roi, ...]:
+    """The ROIs whose name fits a pattern of ``include`` (all, if None) and none of ``exclude``, in their order.
+
+    Raises InputError `rs.name` for a pattern that fits nothing, `rs.none` if nothing is left.
+    """
+    for pattern in (*(include or ()), *(exclude or ())):
+        if not any(_fits(roi.name, pattern) for roi in rois):
+            close = difflib.get_close_matches(pattern, [roi.name for roi in rois], 3, 0.5)
+            hint = f"did you mean {', '.join(close)}?" if close else "list the names with: jrs info FILE"
+            raise InputError(f"no ROI is called '{pattern}'", code="rs.name", hint=hint)
+    kept = tuple(
+        roi
+        for roi in rois
+        if (include is None or any(_fits(roi.name, p) for p in include)) and not any(_fits(roi.name, p) for p in exclude or ())
+    )
+    if not kept:
+        raise InputError(
+            "no ROI is left to propagate", code="rs.none", hint="look at the patterns, or at the ROIs with: jrs info FILE"
+        )
+    return kept
+
+
+def external_roi(rois: Sequence[Roi]) -> Roi | None:
+    """The patient's outline among the ROIs: the one of kind EXTERNAL, else one with a name that says so."""
+    named = [roi for roi in rois if roi.kind == "EXTERNAL"] or [roi for roi in rois if roi.name.lower() in EXTERNAL_NAMES]
+    return named[0] if named else None
+
+
+def _fits(name: str, pattern: str) -> bool:
+    # a name may itself hold * or [, so the plain comparison comes first
+    return name == pattern or fnmatchcase(name.lower(), pattern.lower())
