@@ -13,7 +13,9 @@ from jrscli.errors import InputError, Notice
 from jrscli.io.dicom_geometry import Slice, axes_of, check_uniform, slice_of, stack_geometry
 from jrscli.io.dicom_pixels import check_decodable, read_stack, read_stored
 from jrscli.io.dicom_walk import Found, Source, walk
+from jrscli.io.dicom_write import write_series as write_series
 from jrscli.io.pseudonym import pseudonym
+from jrscli.io.series_header import SeriesHeader as SeriesHeader
 from jrscli.spatial.volume import Volume
 
 TEMPLATE_KEYWORDS = (
@@ -27,25 +29,6 @@ _VARYING = (
     "EchoTime", "EchoNumbers", "InversionTime", "DiffusionBValue", "TemporalPositionIdentifier", "TriggerTime",
     "AcquisitionNumber", "ImageType", "ConvolutionKernel", "InstanceNumber",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class SeriesHeader:
-    """What must be known of a series to write objects that refer to it.
-
-    sop_instance_uids: one for each slice, in the order of array axis 2.
-    template: patient and study elements to copy; it holds personal data and never leaves DICOM.
-    pseudonym: how the patient is named everywhere else ("P-7f3a91").
-    """
-
-    modality: str
-    frame_of_reference_uid: str
-    series_instance_uid: str
-    study_instance_uid: str
-    sop_class_uid: str
-    sop_instance_uids: tuple[str, ...]
-    template: Dataset
-    pseudonym: str
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from jrscli.errors import GeometryError, Notice, UsageError, WriteError
-from jrscli.io.dicom_series import SeriesHeader
 from jrscli.io.dicom_values import date_and_time, exact_decimal, file_meta, new_uid
 from jrscli.io.pseudonym import pseudonym
+from jrscli.io.series_header import SeriesHeader
 from jrscli.spatial.volume import Volume
 
 SOP_CLASSES = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4"}
@@ -46,7 +46,7 @@ def write_series(
     frame_of_reference_uid: the space the volume lies in; a new one without.
     seed: makes UIDs and dates depend on it and on the content only, so that equal runs give equal files.
 
-    Raises UsageError `series.modality`, GeometryError `series.lefthanded`, WriteError `output.write`.
+    Raises UsageError `series.modality`, GeometryError `series.lefthanded`, WriteError `output.unwritable`.
     """
     if modality not in SOP_CLASSES:
         raise UsageError(f"series of modality {modality} are not written", code="series.modality", hint="CT and MR are")
@@ -86,7 +86,9 @@ def write_series(
             uids.append(str(uid))
     except OSError as error:
         raise WriteError(
-            "the DICOM series cannot be written", code="output.write", hint="check the folder, its rights and the free space"
+            "the DICOM series cannot be written",
+            code="output.unwritable",
+            hint="check the folder, its rights and the free space",
         ) from error
     return SeriesHeader(
         modality=modality,
