@@ -48,7 +48,8 @@ def resample_labels(labels: LabelMap, geometry: Geometry, transform: Transform |
 def resample_smoothed(volume: Volume, geometry: Geometry) -> Volume:
     """``volume`` on a coarser grid over the same field, smoothed first so that fine detail does not alias.
 
-    The Gaussian has a sigma of half the ratio of the spacings, in voxels, along each axis that gets coarser.
+    Along each axis that gets coarser by a ratio r the Gaussian has a sigma of half √(r² − 1) fine voxels: fine and coarse
+    voxels are then blurred alike.
     """
     image = sitk.Cast(image_from_volume(volume), sitk.sitkFloat32)
     ratio = np.array(geometry.spacing_mm) / np.array(volume.geometry.spacing_mm)
