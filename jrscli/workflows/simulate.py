@@ -17,7 +17,7 @@ from jrscli.spatial.resample import resample
 from jrscli.spatial.structures import Roi, StructureSet
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import Volume
-from jrscli.workflows.carry import refined
+from jrscli.workflows.carry import carry_contour, refined
 from jrscli.workflows.motion import MARGIN_MM, Motion, random_motion
 
 
@@ -75,7 +75,9 @@ def deform_study(
     rois = []
     for done, roi in enumerate(structures.rois):
         masks[roi.number] = moved_mask(roi, planning.geometry, grid, transform)
-        rois.append(replace(roi, contours=contours_from_mask(masks[roi.number], grid), frame_of_reference_uid=None))
+        opened = tuple(carry_contour(contour, inverse) for contour in roi.contours if not contour.is_closed)
+        contours = contours_from_mask(masks[roi.number], grid) + opened
+        rois.append(replace(roi, contours=contours, frame_of_reference_uid=None))
         progress("simulate", done + 1, len(structures.rois))
     return Simulation(Volume(array, grid), motion, transform, inverse, StructureSet(tuple(rois), label=structures.label), masks)
 
