@@ -1,0 +1,73 @@
+"""``import jrscli`` and ``jrs --help`` stay light, told by the modules that were imported and not by a clock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {
+    "numpy",
+    "torch",
+    "SimpleITK",
+    "nibabel",
+    "pydicom",
+    "scipy",
+    "skimage",
+    "PIL",
+    "onnxruntime",
+    "jaxtyping",
+    "matplotlib",
+}
+PACKAGE = Path(__file__).resolve().parent.parent / "jrscli"
+HELP = "import sys; from jrscli.cli import app; sys.argv = ['jrs'{}, '--help']\ntry:\n    app()\nexcept SystemExit:\n    pass"
+
+
+def heavy_after(program: str) -> set[str]:
+    """The heavy packages that a fresh interpreter has imported after this program."""
+    program += (
+        "\nimport sys; sys.stderr.write('\\nmodules ' + ' '.join(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    return HEAVY & set(done.stderr.rpartition("modules ")[2].split())
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    assert heavy_after("import jrscli") == set()
+
+
+@pytest.mark.parametrize("package", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
+def test_importing_a_part_imports_nothing_heavy(package):
+    assert heavy_after(f"import jrscli.{package}") == set()
+
+
+def test_help_imports_nothing_heavy():
+    assert heavy_after(HELP.format("")) == set()
+
+
+@pytest.mark.parametrize(
+    "command", ["register", "propagate-contours", "segment", "evaluate", "warp", "convert", "info", "demo", "doctor"]
+)
+def test_help_of_a_command_imports_nothing_heavy(command):
+    assert heavy_after(HELP.format(f", '{command}'")) == set()
+
+
+@pytest.mark.parametrize("heavy", ["numpy", "SimpleITK", "torch"])
+def test_a_heavy_import_would_be_seen(heavy):
+    assert heavy in heavy_after(f"import jrscli\nimport {heavy}")
+
+
+def test_a_heavy_import_behind_help_would_be_seen():
+    assert "numpy" in heavy_after("import jrscli.cli.main\nimport jrscli.spatial.geometry\n" + HELP.format(""))
+
+
+def test_every_command_is_asked_for_its_help():
+    """The list above is the list of the command tree."""
+    from jrscli.cli.main import command
+
+    listed = next(
+        mark.args[1] for mark in test_help_of_a_command_imports_nothing_heavy.pytestmark if mark.name == "parametrize"
+    )
+    assert sorted(listed) == sorted(command().commands)
