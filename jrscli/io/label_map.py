@@ -11,6 +11,9 @@ from jrscli.errors import InputError
 from jrscli.io.sidecar import beside, write_json
 from jrscli.spatial.volume import LabelMap, Volume
 
+SAME_NEIGHBOURS = 0.5
+"""In a label map most neighbours inside a structure are equal; in an image noise makes them differ."""
+
 
 def labels_from_volume(volume: Volume, path: Path) -> LabelMap:
     """The labels of an image, named by the .json beside its file.
@@ -53,3 +56,18 @@ def write_names(labels: LabelMap, path: Path) -> None:
     """Write the table of names beside a label file; nothing where there are no names."""
     if labels.names:
         write_json({"labels": {str(number): name for number, name in sorted(labels.names.items())}}, beside(path))
+
+
+def holds_labels(volume: Volume, path: Path) -> bool:
+    """Whether an image is a label map: whole numbers from 0 up, and names in a .json beside it or areas of one value."""
+    array = volume.array
+    if array.size == 0 or float(array.min()) < 0 or not array.any():
+        return False
+    if array.dtype.kind == "f" and not (array == np.round(array)).all():
+        return False
+    if beside(path).is_file() and read_names(path):
+        return True
+    axis = int(np.argmax(array.shape))
+    this, next_one = np.moveaxis(array, axis, 0)[:-1], np.moveaxis(array, axis, 0)[1:]
+    inside = (this > 0) | (next_one > 0)
+    return bool(inside.any() and np.mean(this[inside] == next_one[inside]) > SAME_NEIGHBOURS)

@@ -99,7 +99,7 @@ class OutputFolder:
             raise unwritable(self.folder, error) from error
 
     def _move_in(self, partial: Path, names: list[str]) -> None:
-        """Rename file by file into a folder that is there; run.json, the mark of a complete result, goes first and comes last."""
+        """Rename file by file into a folder; run.json, the mark of a complete result, goes first and comes last."""
         replaced = recorded_outputs(self.folder)
         (self.folder / RUN_FILE).unlink(missing_ok=True)
         for name, digest in replaced.items():
@@ -134,6 +134,17 @@ def atomic_path(path: Path | str, *, exist: Exist = "suffix") -> Iterator[tuple[
             raise unwritable(final, error) from error
     finally:
         partial.discard()
+
+
+def write_bytes(data: bytes, path: Path) -> None:
+    """Write a file.
+
+    Raises WriteError `output.unwritable`.
+    """
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def is_safe_name(name: str) -> bool:

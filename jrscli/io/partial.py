@@ -19,14 +19,14 @@ _OWN: set[str] = set()
 class Partial:
     """The place where the outputs for ``target`` are written until they are complete.
 
-    It lies in the target where that is a folder already (which may be the only place we may write to), else beside it, so that a
-    rename suffices at the end. What a killed process left there for the same target is removed.
+    It lies in the target where that is a folder already (which may be the only place we may write to), else beside it, so
+    that a rename suffices at the end. What a killed process left there for the same target is removed.
 
     Raises WriteError `output.unwritable`.
     """
 
     def __init__(self, target: Path) -> None:
-        target = Path(os.path.abspath(target))
+        target = target.resolve() if target.name in ("", "..") else target.parent.resolve() / target.name
         parent = target if target.is_dir() else target.parent
         self._made = [folder for folder in (parent, *parent.parents) if not _is_there(folder)]
         prefix = f".{target.name[:120]}.{_host()}"

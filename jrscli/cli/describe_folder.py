@@ -1,0 +1,94 @@
+"""What a folder holds: image series, structure sets and which belongs to which, and single files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jrscli.errors import InputError, JrsError
+
+if TYPE_CHECKING:
+    from jrscli.io.dicom_series import SeriesSummary
+    from jrscli.spatial.structures import StructureSet
+
+Document = dict[str, Any]
+
+
+def describe_folder(path: Path, *, select: str | None = None) -> Document:
+    """The series of a folder (each read in full, so that its problems show), its structure sets and the other files known.
+
+    Raises InputError `input.nothing` for a folder without any.
+    """
+    from jrscli.cli.describe import describe_path, image_document, problem, structures_document
+    from jrscli.io import read_image
+
+    summaries = _series(path)
+    contents: list[Document] = []
+    for summary in summaries:
+        if select not in (None, str(summary.number), summary.series_instance_uid):
+            continue
+        words = f"series {summary.number}"
+        try:
+            contents.append(image_document(words, read_image(path, select=str(summary.number))))
+        except JrsError as error:
+            what = f"{summary.modality} series (DICOM) of {summary.images} images that is refused"
+            contents.append({"path": words, "kind": "series", "what": what, "problems": [problem(error)]})
+    for number, structures in enumerate(_structure_sets(path), start=1):
+        words = f"structure set {number}"
+        if isinstance(structures, JrsError):
+            refused = {"path": words, "kind": "rtstruct", "what": "RTSTRUCT that is refused", "problems": [problem(structures)]}
+            contents.append(refused)
+            continue
+        document = structures_document(words, structures)
+        owners = _owners(structures, summaries)
+        document["belongs_to"] = owners
+        document["what"] += f", belongs to series {', '.join(map(str, owners))}" if owners else ", belongs to no series here"
+        contents.append(document)
+    for file in _other_files(path):
+        try:
+            contents.append(describe_path(file))
+        except JrsError as error:
+            contents.append({"path": str(file), "kind": "file", "what": "unreadable", "problems": [problem(error)]})
+    if not contents:
+        raise InputError(
+            f"{path} holds nothing that jrs knows", code="input.nothing", hint="images are NIfTI, NRRD, MHA or DICOM"
+        )
+    what = f"folder with {len(contents)} items" if len(contents) > 1 else "folder"
+    return {"path": str(path), "kind": "folder", "what": what, "contents": contents}
+
+
+def _series(path: Path) -> tuple[SeriesSummary, ...]:
+    from jrscli.io.dicom_series import list_series
+
+    try:
+        return list_series(path)
+    except InputError as error:
+        if error.code == "series.none":
+            return ()
+        raise
+
+
+def _structure_sets(path: Path) -> list[StructureSet | JrsError]:
+    from jrscli.io.rtstruct import is_rtstruct, read_rtstruct
+
+    found: list[StructureSet | JrsError] = []
+    for file in sorted(path.rglob("*")) if path.is_dir() else []:
+        if file.is_file() and is_rtstruct(file):
+            try:
+                found.append(read_rtstruct(file))
+            except JrsError as error:
+                found.append(error)
+    return found
+
+
+def _owners(structures: StructureSet, summaries: tuple[SeriesSummary, ...]) -> list[int]:
+    """The series whose frame of reference the structures name."""
+    frames = {structures.frame_of_reference_uid, *(roi.frame_of_reference_uid for roi in structures.rois)} - {None, ""}
+    return [summary.number for summary in summaries if summary.frame_of_reference_uid in frames]
+
+
+def _other_files(path: Path) -> list[Path]:
+    from jrscli.io.content import kind_of
+
+    known = ("nifti", "itk", "transform", "points")
+    return [file for file in sorted(path.iterdir()) if file.is_file() and kind_of(file) in known] if path.is_dir() else []

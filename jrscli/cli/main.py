@@ -1,0 +1,63 @@
+"""The command tree of ``jrs``; each command has its own file."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from jrscli.cli import convert, demo, doctor, evaluate, info, propagate_contours, register, segment, warp
+from jrscli.cli.plain import PlainCommand
+
+commands = typer.Typer(
+    name="jrs",
+    help="Register and segment medical images: DICOM and NIfTI in and out. Research use, not a medical device.",
+    epilog="First:  jrs demo   then:  jrs register fixed.nii.gz moving.nii.gz",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from jrscli import __version__
+
+        typer.echo(f"jrs {__version__}")
+        raise typer.Exit
+
+
+def _codes(asked: bool) -> None:
+    if asked:
+        from jrscli.cli.help_codes import EXIT_CODES
+
+        for code, (name, when) in EXIT_CODES.items():
+            typer.echo(f"{int(code):>3}  {name:<12} {when}")
+        raise typer.Exit
+
+
+@commands.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    codes: Annotated[bool, typer.Option("--help-codes", callback=_codes, is_eager=True, help="List the exit codes.")] = False,
+) -> None:
+    pass
+
+
+_add = partial(commands.command, cls=PlainCommand)
+_add("register", short_help="Move one image onto another.")(register.register)
+_add("propagate-contours", short_help="Carry contours to daily images.")(propagate_contours.propagate_contours)
+_add("segment", short_help="Contour an image by labelled atlases.")(segment.segment)
+_add("evaluate", short_help="Compare contours or landmarks: table, CSV, JSON.")(evaluate.evaluate)
+_add("warp", short_help="Apply a saved transform.")(warp.warp)
+commands.add_typer(convert.commands, name="convert", short_help="Convert series, contours, fields, transforms.")
+_add("info", short_help="Say what a file or folder is.")(info.info)
+_add("demo", short_help="Try it all on a small phantom study.")(demo.demo)
+_add("doctor", short_help="Check this machine.")(doctor.doctor)
+
+
+def command() -> Any:
+    """The parser of ``jrs``."""
+    return typer.main.get_command(commands)

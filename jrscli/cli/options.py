@@ -1,0 +1,82 @@
+"""The options that commands share, once each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_COMMON = "Common options"
+
+
+class ExistRule(StrEnum):
+    """What to do where a result is already."""
+
+    suffix = "suffix"
+    skip = "skip"
+    overwrite = "overwrite"
+    error = "error"
+
+
+class ProgressKind(StrEnum):
+    """How progress is shown."""
+
+    auto = "auto"
+    bar = "bar"
+    json = "json"
+    none = "none"
+
+
+class PresetName(StrEnum):
+    """How much effort goes into a registration."""
+
+    fast = "fast"
+    balanced = "balanced"
+    best = "best"
+
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder for the results [jrs-out/STEM].", show_default=False, rich_help_panel=_COMMON),
+]
+Exist = Annotated[
+    ExistRule,
+    typer.Option("--exist", help="Where a result is already: write beside it with a suffix, or …", rich_help_panel=_COMMON),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.", rich_help_panel=_COMMON)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.", rich_help_panel=_COMMON)]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more: every step and every warning.", rich_help_panel=_COMMON)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_COMMON)]
+Progress = Annotated[
+    ProgressKind, typer.Option("--progress", help="Progress on stderr (auto: a bar on a terminal).", rich_help_panel=_COMMON)
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Threads to use [all cores].", show_default=False, rich_help_panel=_COMMON),
+]
+Device = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where to compute.", rich_help_panel=_COMMON)
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of what is random.", rich_help_panel=_COMMON)]
+Preset = Annotated[
+    PresetName, typer.Option("--preset", help="fast for triage, balanced for daily work, best for plan adaptation.")
+]
+Select = Annotated[
+    str | None,
+    typer.Option(
+        "--select", metavar="UID|N", help="Which DICOM series, by UID or by its number in jrs info.", show_default=False
+    ),
+]
+Selects = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select",
+        metavar="UID|N",
+        help="Which DICOM series, by UID or by its number in jrs info; given once per image, in their order.",
+        show_default=False,
+    ),
+]

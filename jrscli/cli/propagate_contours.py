@@ -1,0 +1,175 @@
+"""``jrs propagate-contours``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jrscli.cli import options
+from jrscli.cli.register import describe, failure_of, write_registration
+from jrscli.cli.run import Results, Run, choose, default_folder
+from jrscli.cli.talk import Talk
+
+if TYPE_CHECKING:
+    from jrscli.io.image_file import ImageFile
+    from jrscli.spatial.structures import StructureSet
+    from jrscli.spatial.volume import LabelMap
+    from jrscli.workflows.propagate import Propagation
+
+
+class BodyRule(StrEnum):
+    """How the patient's outline comes."""
+
+    segment = "segment"
+    propagate = "propagate"
+
+
+class HolesRule(StrEnum):
+    """How holes are written in an RTSTRUCT."""
+
+    keyhole = "keyhole"
+    xor = "xor"
+    nested = "nested"
+
+
+def propagate_contours(
+    planning: Annotated[
+        Path, typer.Argument(metavar="PLANNING", help="Image that the contours were drawn on.", show_default=False)
+    ],
+    contours: Annotated[Path, typer.Argument(metavar="CONTOURS", help="RTSTRUCT, or label image.", show_default=False)],
+    daily: Annotated[list[Path], typer.Argument(metavar="DAILY", help="Images to carry them to.", show_default=False)],
+    roi: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these ROIs; * and ? allowed, repeatable.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Not these ROIs; repeatable.")] = None,
+    body: Annotated[BodyRule, typer.Option(help="The outline: found in DAILY, or carried like the rest.")] = BodyRule.segment,
+    holes: Annotated[HolesRule, typer.Option(help="How holes are written; nested for readers that XOR.")] = HolesRule.keyhole,
+    preset: options.Preset = options.PresetName.balanced,
+    linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
+    select: options.Selects = None,
+    output: options.Output = None,
+    exist: options.Exist = options.ExistRule.suffix,
+    json: options.Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    progress: options.Progress = options.ProgressKind.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Carry the contours of a planning image to one or more daily images.
+
+    A DICOM daily series gets an RTSTRUCT that refers to it, other images a label file.
+
+    Examples:
+
+      jrs propagate-contours planning-ct/ RS.dcm daily-ct/
+
+      jrs propagate-contours plan.nii.gz labels.nii.gz day1.nii.gz day2.nii.gz
+    """
+    chosen = {
+        "preset": preset.value,
+        "linear_only": linear_only,
+        "body": body.value,
+        "holes": holes.value,
+        "device": device,
+        "seed": seed,
+        "rois_chosen": bool(roi or exclude),
+    }
+    settings = {"preset": preset.value, "linear_only": linear_only, "seed": seed, "threads": threads, "device": device}
+    with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
+        documents, failed = [], None
+        for number, path in enumerate(daily):
+            run = Run("propagate-contours", talk, chosen, threads)
+            plan = run.image("planning", planning, select=choose(planning, select, 0))
+            source = run.contours("contours", contours, plan)
+            image = run.image("daily", path, select=choose(path, select, number + 1))
+            folder = default_folder(output, image.stem)
+            if len(daily) > 1:
+                folder = folder / f"daily-{number + 1}" if output else folder.with_name(f"{folder.name}-daily-{number + 1}")
+            with run.results(folder, exist.value) as results:
+                if not results.skipped:
+                    carried = carry_to(
+                        run,
+                        results,
+                        plan,
+                        source,
+                        image,
+                        rois=roi,
+                        exclude=exclude,
+                        body=body.value,
+                        holes=holes.value,
+                        **settings,
+                    )
+                    failed = failed or carried.registration.failed
+            documents.append(run.record.document())
+        talk.finish(
+            documents[0] if len(documents) == 1 else {"runs": documents}, next_step=f"look at {results.folder / 'overlay.png'}"
+        )
+        failure = failure_of(failed)
+        if failure:
+            raise failure
+
+
+def carry_to(
+    run: Run, results: Results, plan: ImageFile, source: StructureSet | LabelMap, daily: ImageFile, **settings: Any
+) -> Propagation:
+    """Propagate to one daily image, write everything and say what became of each ROI."""
+    from jrscli.workflows.propagate import propagate
+
+    carried = propagate(plan.volume, source, daily.volume, progress=run.talk, init=start_of(plan, daily), **settings)
+    describe(run, carried.registration, "auto")
+    run.note(carried.notices)
+    write_propagation(run, results, carried, source, plan, daily)
+    return carried
+
+
+def write_propagation(
+    run: Run, results: Results, carried: Propagation, source: StructureSet | LabelMap, plan: ImageFile, daily: ImageFile
+) -> None:
+    """Write the contours, the moved image, the picture and the transforms; say what became of each ROI."""
+    from jrscli.io import write_labels
+    from jrscli.report.outlines import outlines_of
+    from jrscli.workflows.contours import labels_of_structures
+
+    grid = daily.volume.geometry
+    outlines = outlines_of(source, grid, "before") + outlines_of(carried.structures, grid, "after")
+    write_registration(results, carried.registration, daily, plan, outlines=outlines)
+    if daily.series:
+        from jrscli.io.rtstruct_write import write_rtstruct
+
+        path = results.add("rtstruct", "RS_space-fixed_propagated.dcm")
+        run.note(
+            [n for n in write_rtstruct(carried.structures, daily.series, daily.volume.geometry, path) if n.code != "rs.lost"]
+        )
+    if carried.labels is not None:
+        write_labels(carried.labels, results.add("labels", "seg_space-fixed.nii.gz"))
+    elif not daily.series:
+        labels, notices = labels_of_structures(carried.structures, daily.volume.geometry)
+        run.note(notices)
+        write_labels(labels, results.add("labels", "seg_space-fixed.nii.gz"))
+    for roi in carried.results:
+        run.talk.say(f"  {roi.name:<24} {roi.status:<5} {_cc(roi.planning_cc)} -> {_cc(roi.daily_cc)}  ({roi.how})")
+    run.record.facts["rois"] = [
+        {
+            "number": roi.number,
+            "how": roi.how,
+            "status": roi.status,
+            "planning_cc": roi.planning_cc,
+            "daily_cc": roi.daily_cc,
+            "outside_percent": roi.outside_percent,
+        }
+        for roi in carried.results
+    ]
+
+
+def _cc(volume: float | None) -> str:
+    return f"{volume:9.2f} cc" if volume is not None else "        - "
+
+
+def start_of(planning: ImageFile, daily: ImageFile) -> str:
+    """Two images of one DICOM frame of reference start where their headers say."""
+    shared = planning.frame_of_reference_uid is not None and planning.frame_of_reference_uid == daily.frame_of_reference_uid
+    return "header" if shared else "auto"

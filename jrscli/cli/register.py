@@ -1,0 +1,221 @@
+"""``jrs register``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jrscli.cli import options
+from jrscli.cli.run import Results, Run, choose, default_folder
+from jrscli.cli.talk import Talk
+from jrscli.errors import GateFailed, UsageError
+
+if TYPE_CHECKING:
+    from jrscli.io.image_file import ImageFile
+    from jrscli.report.overlay import Outline
+    from jrscli.workflows.register import Registration
+
+FORWARD = "from-moving_to-fixed_mode-image_xfm.h5"
+BACKWARD = "from-fixed_to-moving_mode-image_xfm.h5"
+STARTS = ("auto", "header", "centers", "moments")
+
+
+def register(
+    fixed: Annotated[Path, typer.Argument(metavar="FIXED", help="Image that stays.", show_default=False)],
+    moving: Annotated[Path, typer.Argument(metavar="MOVING", help="Image that is moved onto it.", show_default=False)],
+    preset: options.Preset = options.PresetName.balanced,
+    init: Annotated[
+        str, typer.Option(metavar="auto|header|centers|moments|FILE", help="Where to start, or a linear transform.")
+    ] = "auto",
+    linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
+    fixed_mask: Annotated[Path | None, typer.Option(help="Where FIXED counts (non-zero).", show_default=False)] = None,
+    moving_mask: Annotated[Path | None, typer.Option(help="Where MOVING counts (non-zero).", show_default=False)] = None,
+    moving_labels: Annotated[Path | None, typer.Option(help="Labels of MOVING, carried along.", show_default=False)] = None,
+    write_field: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.nii.gz", help="Also write the whole displacement on FIXED's grid (mm, LPS, pull).", show_default=False
+        ),
+    ] = None,
+    no_inverse: Annotated[bool, typer.Option("--no-inverse", help="Do not write the inverse transform.")] = False,
+    select: options.Selects = None,
+    output: options.Output = None,
+    exist: options.Exist = options.ExistRule.suffix,
+    json: options.Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    progress: options.Progress = options.ProgressKind.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Move MOVING onto FIXED and write the moved image, the transform and its inverse.
+
+    Examples:
+
+      jrs register fixed.nii.gz moving.nii.gz
+
+      jrs register planning-ct/ daily-ct/ --preset best -o out
+    """
+    chosen = {
+        "preset": preset.value,
+        "init": init if init in STARTS else "file",
+        "linear_only": linear_only,
+        "inverse": not no_inverse,
+        "device": device,
+        "seed": seed,
+    }
+    with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk, ExitStack() as stack:
+        field_path = stack.enter_context(_field_file(write_field, exist.value)) if write_field else None
+        run = Run("register", talk, chosen, threads)
+        start = _start(init, run)
+        fixed_image = run.image("fixed", fixed, select=choose(fixed, select, 0))
+        moving_image = run.image("moving", moving, select=choose(moving, select, 1))
+        masks = {
+            "fixed_mask": run.mask("fixed mask", fixed_mask, fixed_image.volume.geometry),
+            "moving_mask": run.mask("moving mask", moving_mask, moving_image.volume.geometry),
+        }
+        labels = run.labels("moving labels", moving_labels) if moving_labels else None
+        failed = None
+        with run.results(default_folder(output, fixed_image.stem), exist.value) as results:
+            if not results.skipped:
+                from jrscli.workflows.register import register as compute
+
+                registration = compute(
+                    fixed_image.volume,
+                    moving_image.volume,
+                    preset=preset.value,
+                    init=_shared_frame(start, fixed_image, moving_image),
+                    linear_only=linear_only,
+                    seed=seed,
+                    threads=threads,
+                    device=device,
+                    progress=talk,
+                    **masks,
+                )
+                failed = registration.failed
+                describe(run, registration, init)
+                write_registration(results, registration, fixed_image, moving_image, inverse=not no_inverse)
+                if labels is not None:
+                    from jrscli.io import write_labels
+                    from jrscli.spatial.resample import resample_labels
+
+                    moved = resample_labels(labels, fixed_image.volume.geometry, registration.transform)
+                    write_labels(moved, results.add("labels", "seg_space-fixed.nii.gz"))
+                if field_path:
+                    from jrscli.io.transforms import write_field as write
+
+                    write(registration.transform.displacement(fixed_image.volume.geometry), field_path[0])
+        stack.close()
+        if field_path and not results.skipped:
+            talk.output("field", field_path[1])
+        run.finish(next_step=f"look at {results.folder / 'overlay.png'}", failure=failure_of(failed))
+
+
+def describe(run: Run, registration: Registration, init: str) -> None:
+    """Say and record what came out."""
+    for step in registration.steps:
+        run.record.add_step(step.name, step.seconds, step.facts)
+        run.talk.detail(f"{step.name}  {step.seconds:.1f} s")
+    run.record.facts |= {
+        "init": registration.init,
+        "folding_percent": registration.folding_percent,
+        "jacobian_min": registration.jacobian_min,
+        "jacobian_max": registration.jacobian_max,
+        "inverse_consistency_p95_mm": registration.inverse_consistency_p95_mm,
+        "inverse_consistency_max_mm": registration.inverse_consistency_max_mm,
+    }
+    if registration.failed:
+        run.record.status, run.record.code = "failed", "register.failed"
+    run.talk.close_bar()
+    run.talk.say(f"start {registration.init}" + (" (auto: the best of several)" if init == "auto" else ""))
+    run.talk.say(
+        f"done in {run.record.seconds():.1f} s   folds {registration.folding_percent:.3g} %   "
+        f"inverse consistency p95 {registration.inverse_consistency_p95_mm:.2f} mm"
+    )
+
+
+def write_registration(
+    results: Results,
+    registration: Registration,
+    fixed: ImageFile,
+    moving: ImageFile,
+    *,
+    inverse: bool = True,
+    outlines: Sequence[Outline] = (),
+) -> None:
+    """Write the moved image, the picture, the transform and its inverse."""
+    from jrscli.io import write_image
+    from jrscli.io.output import write_bytes
+    from jrscli.io.sidecar import Sidecar
+    from jrscli.io.transforms import write_transform
+    from jrscli.report.overlay import draw_overlay
+    from jrscli.spatial.resample import resample
+
+    warped = registration.warp(moving.volume, fixed.volume.geometry)
+    write_image(warped, results.add("image", "warped.nii.gz"))
+    before = resample(moving.volume, fixed.volume.geometry)
+    picture = draw_overlay(fixed.volume, warped, before=before, contours=outlines)
+    write_bytes(picture, results.add("overlay", "overlay.png"))
+    grids = (fixed.volume.geometry, moving.volume.geometry)
+    frames = (fixed.frame_of_reference_uid is not None, moving.frame_of_reference_uid is not None)
+    facts = {
+        "inverse_consistency_p95_mm": round(registration.inverse_consistency_p95_mm, 4),
+        "folding_percent": registration.folding_percent,
+        **({"failed": registration.failed} if registration.failed else {}),
+    }
+    forward = Sidecar("moving_to_fixed", *grids, *frames, inverse=BACKWARD if inverse else None, facts=facts)
+    write_transform(registration.transform, results.add("xfm", FORWARD), forward)
+    if inverse:
+        backward = Sidecar("fixed_to_moving", *grids, *frames, inverse=FORWARD, facts=facts)
+        write_transform(registration.inverse, results.add("xfm-inverse", BACKWARD), backward)
+
+
+def failure_of(reason: str | None) -> GateFailed | None:
+    """The failure of a registration that is not to be trusted."""
+    if reason is None:
+        return None
+    return GateFailed(
+        f"the registration is not to be trusted: {reason}",
+        code="register.failed",
+        hint="results are written and marked; look at overlay.png, then try --init centers, --init moments or a --fixed-mask",
+    )
+
+
+def _start(init: str, run: Run) -> Any:
+    """The named start, or the linear transform of a file."""
+    if init in STARTS:
+        return init
+    if not Path(init).exists():
+        from jrscli.cli.suggest import closest
+
+        near = closest(init, STARTS)
+        hint = (
+            f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(STARTS)}, or the file of a linear transform"
+        )
+        raise UsageError(f"--init {init} is neither a known start nor a file", code="usage.init", hint=hint)
+    from jrscli.io.transforms import read_transform
+
+    start = read_transform(init).as_affine()
+    run.record.add_input("init", Path(init), "transform")
+    return start
+
+
+def _shared_frame(start: Any, fixed: ImageFile, moving: ImageFile) -> Any:
+    """`auto` is `header` for two images of one DICOM frame of reference."""
+    shared = fixed.frame_of_reference_uid is not None and fixed.frame_of_reference_uid == moving.frame_of_reference_uid
+    return "header" if start == "auto" and shared else start
+
+
+def _field_file(path: Path, exist: Any) -> Any:
+    from jrscli.io.output import atomic_path
+    from jrscli.io.transforms import FIELD_ENDINGS
+
+    if not path.name.lower().endswith(FIELD_ENDINGS):
+        raise UsageError(f"no field format is known for the name {path.name}", code="output.format", hint="end it with .nii.gz")
+    return atomic_path(path, exist=exist)

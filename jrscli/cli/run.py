@@ -1,0 +1,183 @@
+"""One run of a command: what is read is recorded, what is odd is said, what is written is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jrscli.cli.talk import Talk
+from jrscli.errors import GateFailed, InputError, Notice
+
+if TYPE_CHECKING:
+    from jrscli.io.image_file import ImageFile
+    from jrscli.io.output import Exist, OutputFolder
+    from jrscli.spatial.geometry import Geometry
+    from jrscli.spatial.structures import StructureSet
+    from jrscli.spatial.volume import LabelMap
+
+
+class Run:
+    """Reads inputs for a command and keeps its record.
+
+    options: what the user asked for, without paths; written to run.json.
+    """
+
+    def __init__(self, command: str, talk: Talk, options: Mapping[str, Any], threads: int | None = None) -> None:
+        from jrscli.io.run_record import RunRecord
+
+        self.talk = talk
+        self.record = RunRecord(command, {**options, "threads": threads})
+        if threads:
+            import SimpleITK as sitk
+
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+    def note(self, notices: tuple[Notice, ...] | list[Notice]) -> None:
+        """Say and record what was odd."""
+        self.talk.warn(notices)
+        self.record.notices.extend(notices)
+
+    def image(self, role: str, path: Path, *, select: str | None = None) -> ImageFile:
+        """Read an image."""
+        from jrscli.io import read_image
+
+        found = read_image(path, select=select)
+        self.note(found.notices)
+        self.record.add_input(role, path, found.kind, found.volume.geometry, found.modality)
+        return found
+
+    def labels(self, role: str, path: Path) -> LabelMap:
+        """Read a label map that has at least one label.
+
+        Raises InputError `labels.empty`, `labels.contours`.
+        """
+        from jrscli.spatial.volume import LabelMap
+
+        found = self.contours(role, path)
+        if not isinstance(found, LabelMap):
+            raise InputError(
+                f"{path.name} is an RTSTRUCT where a label image is needed",
+                code="labels.contours",
+                hint="contours are carried by jrs propagate-contours; or first: jrs convert contours",
+            )
+        return found
+
+    def contours(self, role: str, path: Path, reference: ImageFile | None = None) -> StructureSet | LabelMap:
+        """Read an RTSTRUCT or a label map that is not empty.
+
+        Raises InputError `labels.empty`, `rs.empty`.
+        """
+        from jrscli.io import read_contours
+        from jrscli.spatial.volume import LabelMap
+
+        found = read_contours(path, reference=reference)
+        if isinstance(found, LabelMap):
+            if not found.array.any():
+                raise InputError(
+                    f"{path.name} is empty: every voxel is background",
+                    code="labels.empty",
+                    hint="check that it is the right file",
+                )
+            self.record.add_input(role, path, "labels", found.geometry)
+            return found
+        if not any(roi.contours for roi in found.rois):
+            raise InputError(
+                "no ROI of the structure set has a contour", code="rs.empty", hint="check that it is the right file"
+            )
+        self.note(found.notices)
+        self.record.add_input(role, path, "rtstruct")
+        return found
+
+    def mask(self, role: str, path: Path | None, geometry: Geometry) -> LabelMap | None:
+        """Read a mask, brought onto ``geometry`` by nearest neighbour where it has another grid."""
+        if path is None:
+            return None
+        from jrscli.spatial.resample import resample_labels
+
+        labels = self.labels(role, path)
+        if labels.geometry.matches(geometry):
+            return labels
+        moved = resample_labels(labels, geometry)
+        if not moved.array.any():
+            raise InputError(
+                f"the {role} does not overlap its image",
+                code="overlap.none",
+                hint="check that both belong to one patient: jrs info",
+            )
+        self.note([Notice("mask.grid", f"the {role} has another grid than its image; resampled (nearest)")])
+        return moved
+
+    @contextmanager
+    def results(self, folder: Path, exist: Exist) -> Iterator[Results]:
+        """The folder that results are written to; they appear, with run.json, when the block ends well."""
+        from jrscli.io.output import OutputFolder
+        from jrscli.io.run_record import RUN_FILE, recorded_kinds
+
+        with OutputFolder(folder, exist=exist) as out:
+            results = Results(out)
+            yield results
+            if not out.skipped:
+                for kind, name in results.files:
+                    self.record.add_output(kind, out.path(name))
+                self.record.write(out.path(RUN_FILE))
+        if out.skipped:
+            self.talk.say(f"{folder} holds a result already: skipped")
+            for kind, path in recorded_kinds(folder):
+                self.talk.output(kind, path)
+        else:
+            for kind, name in results.files:
+                self.talk.output(kind, out.final(name))
+            self.talk.output("run", out.final(RUN_FILE))
+
+    def finish(self, *, next_step: str | None = None, failure: GateFailed | None = None) -> None:
+        """Print the outputs; then raise what the run failed by, if it did."""
+        self.talk.finish({**self.record.document(), "inputs": self.record.inputs}, next_step=next_step)
+        if failure:
+            raise failure
+
+
+class Results:
+    """The files of one result folder: ``write(results.add("warped", "warped.nii.gz"))``."""
+
+    def __init__(self, folder: OutputFolder) -> None:
+        self._folder = folder
+        self.files: list[tuple[str, str]] = []
+
+    @property
+    def skipped(self) -> bool:
+        """Whether a result was there already and nothing is to be done."""
+        return self._folder.skipped
+
+    @property
+    def folder(self) -> Path:
+        """Where the results will be."""
+        return self._folder.folder
+
+    def add(self, kind: str, name: str) -> Path:
+        """Where to write an output of this kind and name."""
+        self.files.append((kind, name))
+        return self._folder.path(name)
+
+
+def default_folder(output: Path | None, stem: str) -> Path:
+    """The folder asked for, or ``jrs-out/STEM``."""
+    if output is not None:
+        return output
+    from jrscli.io.output import safe_stem
+
+    return Path("jrs-out") / safe_stem(stem)
+
+
+def choose(path: Path, select: list[str] | None, number: int) -> str | None:
+    """Which of the selections is meant for the input at this place: its own, or a single one where it holds several series."""
+    from jrscli.io.content import existing, kind_of
+
+    if not select or kind_of(existing(path)) not in ("folder", "zip"):
+        return None
+    if len(select) > 1:
+        return select[number] if number < len(select) else None
+    from jrscli.io.dicom_series import list_series
+
+    return select[0] if len(list_series(path)) > 1 else None

@@ -1,0 +1,105 @@
+"""``jrs segment``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jrscli.cli import options
+from jrscli.cli.register import describe, failure_of
+from jrscli.cli.run import Results, Run, default_folder
+from jrscli.cli.talk import Talk
+from jrscli.errors import UsageError
+
+if TYPE_CHECKING:
+    from jrscli.io.image_file import ImageFile
+    from jrscli.spatial.volume import Volume
+    from jrscli.workflows.segment import Segmentation
+
+
+def segment(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image to be contoured.", show_default=False)],
+    atlas: Annotated[list[Path], typer.Option("--atlas", help="Image with known labels; repeatable.", show_default=False)],
+    atlas_labels: Annotated[
+        list[Path], typer.Option("--atlas-labels", help="Its labels, in the order of --atlas; repeatable.", show_default=False)
+    ],
+    preset: options.Preset = options.PresetName.balanced,
+    select: options.Select = None,
+    output: options.Output = None,
+    exist: options.Exist = options.ExistRule.suffix,
+    json: options.Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    seed: options.Seed = 0,
+    progress: options.Progress = options.ProgressKind.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Contour IMAGE by one or more labelled atlases, which are registered to it and vote.
+
+    A DICOM series gets an RTSTRUCT that refers to it, other images a label file.
+
+    Examples:
+
+      jrs segment image.nii.gz --atlas a.nii.gz --atlas-labels a-seg.nii.gz
+
+      jrs segment ct-folder/ --atlas a.mha --atlas-labels a-seg.mha -o out
+    """
+    if len(atlas) != len(atlas_labels):
+        raise UsageError(
+            f"{len(atlas)} --atlas and {len(atlas_labels)} --atlas-labels",
+            code="atlas.count",
+            hint="give one --atlas-labels for each --atlas, in the same order",
+        )
+    chosen = {"preset": preset.value, "device": device, "seed": seed, "atlases": len(atlas)}
+    with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
+        run = Run("segment", talk, chosen, threads)
+        target = run.image("image", image, select=select)
+        pairs = [
+            (run.image("atlas", one).volume, run.labels("atlas labels", labels))
+            for one, labels in zip(atlas, atlas_labels, strict=True)
+        ]
+        failures: list[str] = []
+        with run.results(default_folder(output, target.stem), exist.value) as results:
+            if not results.skipped:
+                from jrscli.workflows.segment import segment_by_atlas
+
+                found = segment_by_atlas(
+                    target.volume, pairs, progress=talk, preset=preset.value, seed=seed, threads=threads, device=device
+                )
+                for registration in found.registrations:
+                    describe(run, registration, "auto")
+                failures = [registration.failed for registration in found.registrations if registration.failed]
+                run.record.facts["similarities"] = list(found.similarities)
+                write_segmentation(run, results, found, [volume for volume, _ in pairs], target)
+        # one atlas that failed among several is outvoted; when all failed nothing is left to trust
+        run.finish(failure=failure_of(failures[0]) if failures and len(failures) == len(pairs) else None)
+
+
+def write_segmentation(run: Run, results: Results, found: Segmentation, atlases: list[Volume], target: ImageFile) -> None:
+    """Write the labels, for a DICOM series also an RTSTRUCT, and a picture with the atlas that fits best."""
+    from jrscli.io import write_labels
+    from jrscli.io.output import write_bytes
+    from jrscli.report.outlines import outlines_of
+    from jrscli.report.overlay import draw_overlay
+
+    labels, grid = found.labels, target.volume.geometry
+    write_labels(labels, results.add("labels", "seg_space-fixed.nii.gz"))
+    if target.series:
+        from jrscli.io.rtstruct_write import Origin, write_rtstruct
+        from jrscli.workflows.contours import structures_of_labels
+
+        structures, origin = structures_of_labels(labels), Origin("atlas", "jrscli label fusion")
+        path = results.add("rtstruct", "RS_space-fixed_atlas.dcm")
+        run.note(
+            write_rtstruct(
+                structures, target.series, grid, path, label="JRS_ATLAS", series_description="jrs segment", origin=origin
+            )
+        )
+    best = found.similarities.index(max(found.similarities))
+    warped = found.registrations[best].warp(atlases[best], grid)
+    write_bytes(draw_overlay(target.volume, warped, contours=outlines_of(labels, grid)), results.add("overlay", "overlay.png"))
+    run.talk.say("labels " + ", ".join(labels.name(number) for number in labels.numbers()))

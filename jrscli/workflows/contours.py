@@ -1,0 +1,43 @@
+"""Structure sets and label maps, one from the other. Pure: no files, no printing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jrscli.errors import InputError, Notice
+from jrscli.spatial.contouring import contours_from_mask
+from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.rasterize import rasterize
+from jrscli.spatial.structures import Roi, StructureSet
+from jrscli.spatial.volume import LabelMap
+
+
+def labels_of_structures(structures: StructureSet, geometry: Geometry) -> tuple[LabelMap, tuple[Notice, ...]]:
+    """The ROIs as labels by their numbers, larger ones below smaller ones, and how much was hidden by that.
+
+    Raises InputError `rs.outside` if nothing of them lies on the grid.
+    """
+    masks = {roi.number: rasterize(roi, geometry) for roi in structures.rois if roi.closed}
+    sizes = {number: int(np.count_nonzero(mask)) for number, mask in masks.items()}
+    array = np.zeros(geometry.shape, np.uint32)
+    for number in sorted(masks, key=lambda number: -sizes[number]):
+        array[masks[number]] = number
+    if not array.any():
+        raise InputError(
+            "no ROI has an area on the grid of the image",
+            code="rs.outside",
+            hint="give the image that the contours were drawn on",
+        )
+    hidden = [n for n, size in sizes.items() if size and np.count_nonzero(array == n) < size]
+    notices = []
+    if hidden:
+        words = f"{len(hidden)} of {len(masks)} ROIs overlap smaller ones, which hide parts of them in a label map"
+        notices.append(Notice("labels.overlap", words))
+    return LabelMap(array, geometry, {roi.number: roi.name for roi in structures.rois}), tuple(notices)
+
+
+def structures_of_labels(labels: LabelMap) -> StructureSet:
+    """The labels as ROIs with closed contours on the slices of their grid (array axis 2)."""
+    numbers = sorted(set(labels.numbers()) | (set(labels.names) - {0}))
+    rois = tuple(Roi(n, labels.name(n), contours_from_mask(labels.mask(n), labels.geometry)) for n in numbers)
+    return StructureSet(rois)
