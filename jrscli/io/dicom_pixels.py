@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pydicom
 from jaxtyping import Shaped
@@ -13,6 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossl
 
 from jrscli.errors import InputError
 from jrscli.io.dicom_geometry import Slice
+from jrscli.io.dicom_walk import quiet
 
 UNCOMPRESSED = {
     ImplicitVRLittleEndian,
@@ -47,8 +46,7 @@ def read_stored(s: Slice, number: int) -> tuple[Shaped[np.ndarray, "rows columns
     number: its place in the series, to name it by. Raises InputError `series.cut`.
     """
     try:
-        with warnings.catch_warnings(), s.source.open() as stream:
-            warnings.simplefilter("ignore")
+        with quiet(), s.source.open() as stream:
             dataset = pydicom.dcmread(stream, force=True)
             if "TransferSyntaxUID" not in dataset.file_meta:
                 implicit, _ = dataset.original_encoding

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pydicom.dataset import Dataset
 from jrscli.errors import InputError, Notice
 from jrscli.io.dicom_geometry import Slice, axes_of, check_uniform, slice_of, stack_geometry
 from jrscli.io.dicom_pixels import check_decodable, read_stack, read_stored
-from jrscli.io.dicom_walk import Found, Source, walk
+from jrscli.io.dicom_walk import Found, Source, quiet, walk
 from jrscli.io.dicom_write import write_series as write_series
 from jrscli.io.pseudonym import pseudonym
 from jrscli.io.series_header import SeriesHeader as SeriesHeader
@@ -56,6 +55,7 @@ class SeriesSummary:
 Group = list[tuple[Source, Dataset]]
 
 
+@quiet()
 def list_series(path: str | Path) -> tuple[SeriesSummary, ...]:
     """The image series at ``path`` (localisers apart), in the order that ``--select`` counts.
 
@@ -64,6 +64,7 @@ def list_series(path: str | Path) -> tuple[SeriesSummary, ...]:
     return tuple(_summary(n + 1, group) for n, group in enumerate(_groups(walk(Path(path)))))
 
 
+@quiet()
 def read_series(path: str | Path, *, select: str | None = None) -> tuple[Volume, SeriesHeader, tuple[Notice, ...]]:
     """The volume (column, row, slice) in scanner units, its header, and what was repaired.
 
@@ -94,16 +95,14 @@ def read_series(path: str | Path, *, select: str | None = None) -> tuple[Volume,
     return Volume(read_stack(slices), geometry), header_of(slices), tuple(notices)
 
 
+@quiet()
 def header_of(slices: list[Slice]) -> SeriesHeader:
     """The SeriesHeader of sorted slices."""
     first = slices[0].header
     template = Dataset()
-    with warnings.catch_warnings():
-        # values that are too long or misspelt are no reason to complain here: the writer puts them right
-        warnings.simplefilter("ignore")
-        for keyword in TEMPLATE_KEYWORDS:
-            if keyword in first:
-                template[keyword] = first[keyword]
+    for keyword in TEMPLATE_KEYWORDS:
+        if keyword in first:
+            template[keyword] = first[keyword]
     return SeriesHeader(
         modality=str(first.get("Modality", "") or ""),
         frame_of_reference_uid=str(first.get("FrameOfReferenceUID", "") or ""),

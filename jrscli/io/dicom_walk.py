@@ -6,6 +6,7 @@ import io
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -84,16 +85,23 @@ def looks_like_dicom(stream: BinaryIO) -> bool:
     return start[:4] in _FIRST_ELEMENTS
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence pydicom's warnings, which quote values: names and identifiers have no place on a terminal or in a log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@quiet()
 def read_header(stream: BinaryIO) -> Dataset:
     """The data set without its pixels.
 
     Raises ValueError where there is no SOP class: not a DICOM object.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
-        if not str(dataset.get("SOPClassUID", "")) and "DirectoryRecordSequence" not in dataset:
-            raise ValueError("no SOP Class UID")
+    dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+    if not str(dataset.get("SOPClassUID", "")) and "DirectoryRecordSequence" not in dataset:
+        raise ValueError("no SOP Class UID")
     return dataset
 
 

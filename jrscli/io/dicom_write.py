@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +14,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from jrscli.errors import GeometryError, Notice, UsageError, WriteError
 from jrscli.io.dicom_values import date_and_time, exact_decimal, file_meta, new_uid
+from jrscli.io.dicom_walk import quiet
 from jrscli.io.pseudonym import pseudonym
 from jrscli.io.series_header import SeriesHeader
 from jrscli.spatial.volume import Volume
 
 SOP_CLASSES = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4"}
 MANUFACTURER = "jrscli project"
-_MAX_LENGTH = {"SH": 16, "LO": 64, "CS": 16, "PN": 64}
+_MAX_LENGTH = {"SH": 16, "LO": 64, "CS": 16}
 _STUDY = {
     "PatientName": "", "PatientID": "", "PatientBirthDate": "", "PatientSex": "", "StudyDate": "", "StudyTime": "",
     "StudyID": "", "AccessionNumber": "", "ReferringPhysicianName": "",
@@ -29,6 +29,7 @@ _STUDY = {
 """Elements that must be there, if empty."""
 
 
+@quiet()
 def write_series(
     volume: Volume,
     folder: str | Path,
@@ -102,23 +103,22 @@ def write_series(
     )
 
 
+@quiet()
 def copy_patient_and_study(template: Dataset, dataset: Dataset) -> tuple[Notice, ...]:
     """Copy what ``template`` holds of patient and study; required elements are empty where it has none.
 
     Text too long for its element is cut (`series.long_text`): readers refuse it.
     """
     cut = 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for element in template:
-            if element.keyword == "PatientPosition":
-                continue
-            dataset[element.keyword] = copy.deepcopy(element)
-            limit = _MAX_LENGTH.get(element.VR, 0)
-            text = str(element.value or "")
-            if limit and element.VM == 1 and len(text) > limit and element.VR != "PN":
-                dataset[element.keyword].value = text[:limit].rstrip()
-                cut += 1
+    for element in template:
+        if element.keyword == "PatientPosition":
+            continue
+        dataset[element.keyword] = copy.deepcopy(element)
+        limit = _MAX_LENGTH.get(element.VR, 0)
+        text = str(element.value or "")
+        if limit and element.VM == 1 and len(text) > limit:
+            dataset[element.keyword].value = text[:limit].rstrip()
+            cut += 1
     for keyword, empty in _STUDY.items():
         if keyword not in dataset:
             setattr(dataset, keyword, empty)

@@ -12,7 +12,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from jrscli.errors import InputError, JrsError, Notice
-from jrscli.io.dicom_walk import looks_like_dicom, read_header
+from jrscli.io.dicom_walk import looks_like_dicom, quiet, read_header
 from jrscli.io.rtstruct_match import Match, contour_points, match_series, reference_notices
 from jrscli.io.rtstruct_write import RTSTRUCT_CLASS
 from jrscli.io.rtstruct_write import write_rtstruct as write_rtstruct
@@ -35,6 +35,7 @@ def is_rtstruct(path: str | Path) -> bool:
         return False
 
 
+@quiet()
 def read_rtstruct(
     path: str | Path,
     series: SeriesHeader | None = None,
@@ -92,8 +93,7 @@ def _open(path: Path) -> tuple[Dataset, list[Notice]]:
     if not path.is_file():
         raise InputError("no such file", code="input.missing", hint="check the path of the structure set")
     try:
-        with warnings.catch_warnings(), path.open("rb") as stream:
-            warnings.simplefilter("ignore")
+        with path.open("rb") as stream:
             dataset = pydicom.dcmread(stream, force=True)
         sop_class = str(dataset.get("SOPClassUID", "") or "")
     except Exception as error:

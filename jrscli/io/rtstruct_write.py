@@ -16,6 +16,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from jrscli.errors import InputError, Notice, WriteError
 from jrscli.io.dicom_values import date_and_time, decimal_string, exact_decimal, file_meta, new_uid
+from jrscli.io.dicom_walk import quiet
 from jrscli.io.dicom_write import MANUFACTURER, copy_patient_and_study
 from jrscli.io.series_header import SeriesHeader
 from jrscli.spatial.geometry import Geometry
@@ -39,6 +40,7 @@ class Origin:
     algorithm_version: str = ""
 
 
+@quiet()
 def write_rtstruct(
     structures: StructureSet,
     header: SeriesHeader,

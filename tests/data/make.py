@@ -20,9 +20,10 @@ HIPPOCAMPUS = ("006", "007", "008")
 STEP = 2
 CT_ELEMENTS = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "StudyTime", "AccessionNumber",
-    "Modality", "Manufacturer", "ReferringPhysicianName", "SeriesDescription", "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
-    "PatientIdentityRemoved", "DeidentificationMethod", "SliceThickness", "KVP", "PatientPosition", "StudyInstanceUID",
-    "SeriesInstanceUID", "StudyID", "SeriesNumber", "AcquisitionNumber", "InstanceNumber", "ImagePositionPatient",
+    "Modality", "Manufacturer", "ReferringPhysicianName", "SeriesDescription", "PatientName", "PatientID", "PatientBirthDate",
+    "PatientSex", "PatientIdentityRemoved", "DeidentificationMethod", "SliceThickness", "KVP", "PatientPosition",
+    "StudyInstanceUID", "SeriesInstanceUID", "StudyID", "SeriesNumber", "AcquisitionNumber", "InstanceNumber",
+    "ImagePositionPatient",
     "ImageOrientationPatient", "FrameOfReferenceUID", "PositionReferenceIndicator", "SamplesPerPixel",
     "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleIntercept",
     "RescaleSlope",
