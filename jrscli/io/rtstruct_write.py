@@ -89,6 +89,9 @@ def write_rtstruct(
     rs.ROIContourSequence = [_roi_contour(roi, header, geometry) for roi, _ in rois]
     rs.RTROIObservationsSequence = [_observation(n + 1, roi) for n, (roi, _) in enumerate(rois)]
     rs.ApprovalStatus = "UNAPPROVED"
+    long = sum(len(roi.name) > 64 for roi in structures.rois)
+    if long:
+        notices.append(Notice("rs.long_name", f"{long} ROI name(s) cut to the 64 characters that DICOM allows"))
     lost = [roi.number for roi in structures.rois if not roi.contours]
     if lost:
         numbers = ", ".join(str(number) for number in lost)
