@@ -66,7 +66,7 @@ def surfels(mask: Bool[np.ndarray, "i j k"], spacing_mm: tuple[float, float, flo
 
 def bounding_box(mask: Bool[np.ndarray, "i j k"]) -> tuple[slice, slice, slice] | None:
     """The smallest box that holds the mask; None if it is empty."""
-    ij: np.ndarray = mask.any(axis=2)
+    ij = np.asarray(mask.any(axis=2))
     parts = [np.flatnonzero(ij.any(axis=1)), np.flatnonzero(ij.any(axis=0))]
     if not len(parts[0]):
         return None

@@ -64,7 +64,7 @@ def to_columns(evaluation: Evaluation, ids: Sequence[str] | None = None) -> tupl
     """Header and lines of a table for people: one line per row, one column per metric, and the means below.
 
     Missing numbers are "n/a"; the last column says why, and what to keep in mind.
-    ids: the columns; by default all but the differences and components that the other columns tell (JSON and CSV have them all).
+    ids: the columns; by default all but the differences and components that the others tell (JSON and CSV have them all).
     """
     shown = [name for name in evaluation.ids if not name.startswith(_ONLY_IN_FILES)]
     ids = list(ids) if ids is not None else shown

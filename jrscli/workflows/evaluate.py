@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +19,7 @@ from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.structures import StructureSet
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap
-from jrscli.workflows.pairing import Mask, Match, Structure, of_labels, pairs_of, structures_of
+from jrscli.workflows.pairing import Mask, Match, Structure, brought_onto, of_labels, pairs_of, structures_of
 
 
 def evaluate_labels(
@@ -28,19 +29,25 @@ def evaluate_labels(
     metrics: Sequence[str] = DEFAULT_METRICS,
     nsd_tolerance_mm: float | None = None,
     match: Match = "auto",
+    resample: bool = False,
     progress: Progress = silent,
 ) -> Evaluation:
     """One row per structure that either label map has, mm and cc.
 
-    match: "number", "name", or "auto": by name if both name all their labels without repeats and share a name, else by number.
+    match: "number", "name", or "auto": by name if both name all their labels and share a name, else by number.
     nsd_tolerance_mm: by default the largest voxel dimension.
+    resample: carry a prediction on another grid onto the reference's, through its signed distance, instead of refusing it.
 
     Raises GeometryError `grid.mismatch`, UsageError `metric.unknown` or `evaluate.tolerance`.
     """
-    check_grids(reference.geometry, prediction.geometry)
-    return _evaluate(
-        of_labels(reference), of_labels(prediction), reference.geometry, metrics, nsd_tolerance_mm, match, (), progress
-    )
+    theirs = of_labels(prediction)
+    same = reference.geometry.matches(prediction.geometry)
+    if not same and resample:
+        theirs = brought_onto(theirs, prediction.geometry, reference.geometry)
+    elif not same:
+        check_grids(reference.geometry, prediction.geometry)
+    found = _evaluate(of_labels(reference), theirs, reference.geometry, metrics, nsd_tolerance_mm, match, (), progress)
+    return found if same else replace(found, facts={**found.facts, "resampled": True})
 
 
 def evaluate_structures(
@@ -212,6 +219,10 @@ def _evaluate(
         values, flags = compare(_filled(masks[0], geometry), _filled(masks[1], geometry), geometry, metrics, tolerance)
         rows.append(Row(known.name, values, one.number if one else None, other.number if other else None, flags))
     progress("evaluate", len(pairs), len(pairs))
+    differ = sum(bool(one and other and one.named and other.named and one.name != other.name) for one, other in pairs)
+    if differ:
+        told = f"{differ} of {len(pairs)} structures are matched by number although their names differ"
+        notices = (*notices, Notice("evaluate.names_differ", told))
     facts: dict[str, object] = {"spacing_mm": list(geometry.spacing_mm), "shape": list(geometry.shape), "resampled": False}
     if "nsd" in metrics:
         facts["nsd_tolerance_mm"] = tolerance

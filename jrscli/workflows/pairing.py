@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool
 
+from jrscli.spatial.distance import signed_distance
 from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.rasterize import rasterize
+from jrscli.spatial.resample import resample
 from jrscli.spatial.structures import StructureSet
-from jrscli.spatial.volume import LabelMap
+from jrscli.spatial.volume import LabelMap, Volume
 
 Match = Literal["auto", "number", "name"]
 Mask = Bool[np.ndarray, "i j k"]
@@ -31,6 +34,11 @@ class Structure:
     mask: Callable[[], Mask | None]
     drawn: bool = True
 
+    @property
+    def named(self) -> bool:
+        """Whether it has a name of its own, not just its number."""
+        return self.name != str(self.number)
+
 
 def of_labels(labels: LabelMap) -> list[Structure]:
     """Labels that occur, and labels that only the table of names has (they may be empty on both sides)."""
@@ -43,9 +51,21 @@ def structures_of(part: StructureSet | LabelMap, geometry: Geometry) -> list[Str
     """The labels of a label map, or the ROIs of a structure set with their masks on ``geometry``."""
     if isinstance(part, LabelMap):
         return of_labels(part)
-    from jrscli.spatial.rasterize import rasterize
-
     return [Structure(roi.number, roi.name, partial(rasterize, roi, geometry) if roi.closed else _nothing) for roi in part.rois]
+
+
+def brought_onto(structures: list[Structure], start: Geometry, end: Geometry) -> list[Structure]:
+    """The structures with their masks carried from one grid to another through their signed distance (linear, level 0)."""
+
+    def carried(structure: Structure) -> Mask | None:
+        mask = structure.mask()
+        if mask is None:
+            return None
+        distance = Volume(signed_distance(mask, start), start)
+        diagonal = float(np.linalg.norm(np.array(start.shape) * start.spacing_mm))
+        return resample(distance, end, outside=-diagonal).array > 0
+
+    return [replace(one, mask=partial(carried, one)) for one in structures]
 
 
 def _nothing() -> None:
@@ -57,13 +77,12 @@ def pairs_of(
 ) -> list[tuple[Structure | None, Structure | None]]:
     """Each structure with its partner, or with None on the side where it is missing; the reference's order first.
 
-    "auto": by name if both sides name everything without repeats and share a name, else by number.
+    "auto": by name if both sides name everything and share a name, else by number. Of several structures of one name the first
+    that is left is taken.
     """
     if match == "auto":
-        names = [[one.name for one in part] for part in (reference, prediction)]
-        unique = all(len(set(part)) == len(part) for part in names)
-        named = all(one.name != str(one.number) for part in (reference, prediction) for one in part)
-        match = "name" if unique and named and set(names[0]) & set(names[1]) else "number"
+        shared = {one.name for one in reference} & {one.name for one in prediction}
+        match = "name" if shared and all(one.named for one in (*reference, *prediction)) else "number"
     left = list(prediction)
     pairs: list[tuple[Structure | None, Structure | None]] = []
     for one in reference:
