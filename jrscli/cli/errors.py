@@ -14,7 +14,8 @@ _HELP = "run it again with --debug to see where, and report it with the versions
 def guarded(arguments: list[str] | None = None) -> int:
     """The exit code of ``jrs`` with these arguments, whatever happens on the way."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    _end_cleanly()
+    if arguments is None:
+        _end_cleanly()
     try:
         from jrscli.cli.main import command
 
@@ -26,6 +27,9 @@ def guarded(arguments: list[str] | None = None) -> int:
         _close_stdout()
         return int(ExitCode.FAILURE)
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.stdout.write(error.ctx.get_help() + "\n")  # type: ignore[attr-defined]
+            return int(ExitCode.OK)
         if "--debug" in words:
             import traceback
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,7 +29,8 @@ def usage_error(error: Any) -> UsageError:
     if kind == "MissingParameter":
         return UsageError(f"{label} is missing", code="usage.missing", hint=see)
     if parameter is not None:
-        return UsageError(f"{label}: {_lower(message)}", code="usage.value", hint=see)
+        reason = _lower(_reason(message))
+        return UsageError(f"{label}: {reason}", code="usage.value", hint=_for_value(reason, see))
     return UsageError(_lower(message), code="usage", hint=see)
 
 
@@ -47,6 +49,18 @@ def _did_you_mean(word: str, known: Iterable[str], see: str) -> str:
     if not near:
         return see
     return f"did you mean {' or '.join(near)}? {see}"
+
+
+def _reason(message: str) -> str:
+    """What is wrong with a value, without the parser's preface."""
+    text = message.rsplit("Value error, ", 1)[-1]
+    return text.split("': ", 1)[-1] if text.lower().startswith("invalid value for") else text
+
+
+def _for_value(reason: str, see: str) -> str:
+    """A suggestion where the complaint lists what there is: the first quoted word is the value, the others the choices."""
+    quoted = re.findall(r"'([^']+)'", reason)
+    return _did_you_mean(quoted[0], quoted[1:], see) if "one of" in reason and len(quoted) > 1 else see
 
 
 def _label(parameter: Any) -> str:

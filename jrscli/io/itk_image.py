@@ -19,6 +19,8 @@ def read_itk(path: Path) -> Volume:
     """
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    with path.open("rb") as file:  # by content: ITK goes by the ending of the name
+        reader.SetImageIO("NrrdImageIO" if file.read(4) == b"NRRD" else "MetaImageIO")
     try:
         reader.ReadImageInformation()
         size = [int(n) for n in reader.GetSize()]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +31,11 @@ def read_nifti(path: Path) -> tuple[Volume, tuple[Notice, ...]]:
     Raises InputError `image.unreadable`, `image.4d`, `image.vector`, `input.too_big`; GeometryError for a senseless header.
     """
     try:
-        image: Any = nib.load(path, mmap=False)
-        header = image.header
-        shape = _spatial_shape(header, path)
-        affine, notices = _ras_affine(header)
-        array = _values(image)
+        with _opened(path) as image:
+            header = image.header
+            shape = _spatial_shape(header, path)
+            affine, notices = _ras_affine(header)
+            array = _values(image)
     except _DAMAGED as error:
         raise InputError(
             f"{path.name} cannot be read: it is cut off or damaged",
@@ -62,6 +65,21 @@ def write_nifti(volume: Volume | LabelMap, path: Path) -> None:
             code="output.unwritable",
             hint="check the free space and the permissions",
         ) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The image by its content: nibabel's own loader goes by the ending of the name."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    with gzip.open(path) if start == b"\x1f\x8b" else path.open("rb") as stream:
+        head = stream.read(540)
+        stream.seek(0)
+        if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0" or len(head) < 348 or path.suffix.lower() == ".img":
+            yield nib.load(path, mmap=False)  # header and voxels in two files
+        else:
+            kind = nib.Nifti2Image if head[4:8] == b"n+2\0" else nib.Nifti1Image
+            yield kind.from_stream(stream)
 
 
 def _spatial_shape(header: Any, path: Path) -> tuple[int, int, int]:
