@@ -10,12 +10,13 @@ from scipy.ndimage import gaussian_filter
 from jrscli.errors import GeometryError
 from jrscli.report.canvas import bar_length_mm
 from jrscli.report.edges import edge_lines
-from jrscli.report.overlay import EDGE_COLOUR, Outline, display_window, draw_overlay
+from jrscli.report.overlay import EDGE_COLOURS, Outline, display_window, draw_overlay, readable
 from jrscli.report.planes import choose_planes, direction_letters
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.volume import Volume
 
 SHAPE = (40, 36, 20)
+EDGE_COLOUR = EDGE_COLOURS[0]
 GRID = Geometry(SHAPE, np.diag((1.0, 1.0, 2.5, 1.0)))
 
 
@@ -102,6 +103,19 @@ def test_many_names_get_more_lines():
     mask = ball().array > 50
     many = [Outline(mask, (40, 230, n), name=f"structure number {n}") for n in range(40)]
     assert opened(draw_overlay(ball(), ball(), contours=many)).shape[0] > opened(draw_overlay(ball(), ball())).shape[0] + 100
+
+
+def test_edges_avoid_the_colours_of_the_structures():
+    mask = np.zeros(SHAPE, bool)
+    mask[18:22, 16:20, 9:11] = True
+    drawn = opened(draw_overlay(ball(), ball(), contours=[Outline(mask, (255, 184, 98))]))
+    assert coloured(drawn, EDGE_COLOURS[1]).sum() > 300
+
+
+def test_dark_colours_are_made_readable_and_bright_ones_kept():
+    assert readable((255, 178, 43)) == (255, 178, 43)
+    red, green, blue = readable((0, 0, 139))
+    assert blue > red == green > 60
 
 
 def test_empty_mask_is_no_obstacle():
