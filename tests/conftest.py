@@ -15,6 +15,11 @@ from hypothesis import strategies as st
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.volume import Volume
 
+# Where tests run side by side, each takes one core: read by torch and ITK when they are first imported, and by subprocesses.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+
 # Examples on shared machines have no steady pace, so no deadline; with CI set, the same examples on every run.
 settings.register_profile("jrs", deadline=None, max_examples=40, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("jrs")
