@@ -1,0 +1,142 @@
+"""The deformable stage: small smooth steps composed one after the other, from coarse grids to fine ones.
+
+Every step is shorter than half a voxel and smooth, so it folds nothing, and neither does their composition; what rounding on the grid
+still folds is mended by `unfolded`. The scheme follows Avants et al., Medical Image Analysis 12(1), 2008, doi:10.1016/j.media.2007.06.004,
+with adaptive steps as in Jena et al., Nature Communications 16, 2025 (FireANTs), and a diffusion term of ours in the objective.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from jrscli.engine.features import MIND_RADIUS, mind
+from jrscli.nn.filters import gaussian
+from jrscli.nn.losses import FeatureDistance, LocalCorrelation, diffusion
+from jrscli.nn.warp import compose, resize_field, warp
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the deformable stage proceeds.
+
+    shrinks: the grid of each level, as multiples of the smallest voxel size; steps: how many on each.
+    step_voxels: the longest step. update_sigma: how smooth a step is, voxels. smoothness: weight of the diffusion term.
+    radius: half the window of the local correlation, voxels of the finest axis. noise: see `LocalCorrelation`.
+    """
+
+    shrinks: tuple[int, ...] = (4, 2, 1)
+    steps: tuple[int, ...] = (60, 60, 40)
+    step_voxels: float = 0.4
+    update_sigma: float = 1.5
+    smoothness: float = 0.3
+    radius: float = 2.0
+    noise: float = 0.05
+
+
+MOMENTUM, MEMORY = 0.8, 0.9
+FLOOR = 0.3
+"""Share of the mean gradient added to the local one before dividing: flat regions get small steps, not noise blown up."""
+SMALLEST = 12
+"""No axis is shrunk below this many voxels."""
+
+
+def level_shape(shape: Sequence[int], spacing: Sequence[float], shrink: int) -> tuple[int, ...]:
+    """The voxels per axis of a level; an axis whose voxels are thick already is shrunk less or not at all."""
+    target = shrink * min(spacing)
+    sizes = []
+    for n, s in zip(shape, spacing, strict=True):
+        wanted = math.ceil((n - 1) * s / max(s, target) - 1e-6) + 1
+        sizes.append(max(min(n, SMALLEST), wanted))
+    return tuple(sizes)
+
+
+def shrunk(image: Float[Tensor, "1 c i j k"], shape: Sequence[int]) -> Float[Tensor, "1 c l m n"]:
+    """The image on a coarser grid over the same corners, smoothed first; right up to the border."""
+    if tuple(image.shape[2:]) == tuple(shape):
+        return image
+    sigma = []
+    for n, m in zip(image.shape[2:], shape, strict=True):
+        ratio = (n - 1) / (m - 1) if m > 1 else 1.0
+        sigma.append(0.5 * math.sqrt(ratio**2 - 1) if ratio > 1.05 else 0.0)
+    whole = gaussian(torch.ones_like(image[:, :1]), sigma)
+    return functional.interpolate(gaussian(image, sigma) / whole, size=tuple(shape), mode="trilinear", align_corners=True)
+
+
+def deform(
+    fixed: Float[Tensor, "1 1 i j k"],
+    moving: Float[Tensor, "1 1 i j k"],
+    weight: Float[Tensor, "1 1 i j k"],
+    spacing: Sequence[float],
+    plan: Plan,
+    *,
+    same_contrast: bool,
+    tick: Callable[[], None] = lambda: None,
+) -> Float[Tensor, "1 3 i j k"]:
+    """The pull field (voxels) that takes ``moving`` onto ``fixed``; both on one grid of this spacing, grey values 0 … 1.
+
+    weight: how much each voxel counts, 0 … 1. same_contrast: local correlation if true, else distance of MIND-SSC features.
+    """
+    shape = fixed.shape[2:]
+    field: Tensor | None = None
+    for shrink, steps in zip(plan.shrinks, plan.steps, strict=True):
+        size = level_shape(shape, spacing, shrink)
+        level_spacing = [(n - 1) * s / (m - 1) if m > 1 else s for n, m, s in zip(shape, size, spacing, strict=True)]
+        finest = min(s for s, m in zip(level_spacing, size, strict=True) if m > 1)
+        coarseness = [s / finest for s in level_spacing]
+        fixed_level, moving_level, weight_level = shrunk(fixed, size), shrunk(moving, size), shrunk(weight, size)
+        similarity: LocalCorrelation | FeatureDistance
+        if same_contrast:
+            radius = [round(plan.radius / c) for c in coarseness]
+            similarity = LocalCorrelation(fixed_level, radius, plan.noise, weight_level)
+        else:
+            similarity = FeatureDistance(mind(fixed_level, MIND_RADIUS), weight_level)
+            moving_level = mind(moving_level, MIND_RADIUS)
+        field = fixed.new_zeros(1, 3, *size) if field is None else resize_field(field, size)
+        field = _descend(field, moving_level, similarity, coarseness, plan, steps, tick)
+    assert field is not None
+    return resize_field(field, shape)
+
+
+def _descend(
+    field: Float[Tensor, "1 3 i j k"],
+    moving: Float[Tensor, "1 c i j k"],
+    similarity: LocalCorrelation | FeatureDistance,
+    coarseness: Sequence[float],
+    plan: Plan,
+    steps: int,
+    tick: Callable[[], None],
+) -> Float[Tensor, "1 3 i j k"]:
+    """``steps`` steps on one level. Lengths are in voxels of the finest axis: ``coarseness`` voxels of each axis."""
+    size = field.shape[2:]
+    ratio = torch.tensor(coarseness, device=field.device, dtype=field.dtype).view(1, 3, 1, 1, 1)
+    sigma = [plan.update_sigma / c if n > 1 else 0.0 for c, n in zip(coarseness, size, strict=True)]
+    thick = torch.tensor([float(n > 1) for n in size], device=field.device, dtype=field.dtype).view(1, 3, 1, 1, 1)
+    inside = gaussian(torch.ones_like(field[:, :1]), sigma).clamp_min(0.3)
+    momentum = torch.zeros_like(field)
+    power = torch.zeros_like(field[:, :1])
+    for step in range(steps):
+        field.requires_grad_()
+        loss = similarity(warp(moving, field)) + plan.smoothness * diffusion(field * ratio, coarseness)
+        (slope,) = torch.autograd.grad(loss, field)
+        with torch.no_grad():
+            field = field.detach()
+            force = gaussian(-slope * field.numel() / ratio, sigma) * thick
+            momentum.mul_(MOMENTUM).add_(force, alpha=1 - MOMENTUM)
+            power.mul_(MEMORY).add_((force * force).sum(1, keepdim=True), alpha=1 - MEMORY)
+            mean = momentum / (1 - MOMENTUM ** (step + 1))
+            size2 = power / (1 - MEMORY ** (step + 1))
+            move = mean / (size2.sqrt() + FLOOR * size2.mean().sqrt() + 1e-12)
+            move = gaussian(move, sigma) / inside
+            longest = float((move * move).sum(1).max().sqrt())
+            length = plan.step_voxels * (1 - 0.8 * step / steps)
+            field = compose(move * (length / max(longest, 1.0)) / ratio, field)
+        if step % 10 == 0:
+            tick()
+    return field

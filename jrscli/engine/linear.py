@@ -1,0 +1,232 @@
+"""The linear stage: many starts on a coarse grid, the best few on finer ones, rigid first and affine last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jrscli.engine.poses import STRETCH, Poses, free_parameters
+from jrscli.engine.prepare import tensor_of, working_grid
+from jrscli.nn.losses import LocalCorrelation
+from jrscli.nn.warp import identity_like, sample
+from jrscli.spatial.affine import AffineTransform
+from jrscli.spatial.resample import resample_smoothed
+from jrscli.spatial.volume import Volume
+
+COARSE, MIDDLE, FINE = 10_000, 60_000, 250_000
+ROTATIONS_DEG = 20.0
+RANDOM_POSES = 48
+
+
+@dataclass(frozen=True)
+class LinearResult:
+    """The linear map (fixed mm -> moving mm) and how sure it is.
+
+    start: which start won. agreement: share of the best starts that ended within two coarse voxels of it.
+    similarity: mean local squared correlation, 0 … 1. standout: how many standard deviations that is above random poses.
+    overlap: share of the fixed field that the moving image covers. failed: why the map is not to be trusted, or None.
+    """
+
+    affine: AffineTransform
+    start: str
+    starts: int
+    agreement: float
+    similarity: float
+    standout: float
+    overlap: float
+    failed: str | None
+
+
+class _Level:
+    """A pair on one grid size, and how well a batch of maps fits it."""
+
+    def __init__(self, fixed: Volume, moving: Volume, voxels: int, weight: Volume | None, device: torch.device) -> None:
+        grid = working_grid(fixed.geometry, voxels)
+        # both sides on about the same spacing: the finer one would otherwise bring detail that the other cannot have
+        self.spacing = min(s for s, n in zip(grid.spacing_mm, grid.shape, strict=True) if n > 1 or grid.shape == (1, 1, 1))
+        moving_grid = working_grid(moving.geometry, voxels)
+        self.fixed = tensor_of(resample_smoothed(fixed, grid).array, device)
+        self.moving = tensor_of(resample_smoothed(moving, moving_grid).array, device)
+        self.weight = None if weight is None else tensor_of(resample_smoothed(weight, grid).array, device)
+        coarseness = np.array(grid.spacing_mm) / self.spacing
+        self.correlation = LocalCorrelation(self.fixed, [max(1, round(2 / c)) for c in coarseness], 0.05)
+        self.index = identity_like(self.fixed.expand(-1, 3, -1, -1, -1))[0]
+        self.to_mm = torch.tensor(grid.affine, dtype=torch.float32, device=device)
+        self.to_index = torch.tensor(np.linalg.inv(moving_grid.affine), dtype=torch.float32, device=device)
+        self.size = torch.tensor(moving_grid.shape, dtype=torch.float32, device=device).view(1, 3, 1, 1, 1)
+
+    def value(self, maps: Float[Tensor, "b 4 4"]) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
+        """Mean local squared correlation of every map, and the share of the fixed field it covers.
+
+        The mean is over the covered part, times the root of that share: a map gains little by moving the image away.
+        """
+        total = self.to_index @ maps @ self.to_mm
+        index = torch.einsum("bxy,yijk->bxijk", total[:, :3, :3], self.index) + total[:, :3, 3].view(-1, 3, 1, 1, 1)
+        moved = sample(self.moving.expand(len(maps), -1, -1, -1, -1), index)
+        covered = ((index + 0.5).clamp(0, 1) * (self.size - 0.5 - index).clamp(0, 1)).prod(1, keepdim=True)
+        weight = covered if self.weight is None else covered * self.weight
+        full = self.fixed.numel() if self.weight is None else float(self.weight.sum())
+        axes = (1, 2, 3, 4)
+        share = weight.sum(axes) / max(full, 1.0)
+        fit = (self.correlation.map(moved) * weight).sum(axes) / max(full, 1.0)
+        return fit / (share + 1e-3).sqrt(), share
+
+
+def _climb(
+    level: _Level, poses: Poses, p: Float[Tensor, "b 12"], *, affine: bool, steps: int, rate: float, tick: Callable[[], None]
+) -> tuple[Float[Tensor, "b 12"], Float[Tensor, "b"]]:
+    """The best parameters seen on the way up, per row, and their similarity."""
+    p = p.clone().requires_grad_()
+    optimiser = torch.optim.Adam([p], lr=rate * level.spacing, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, rate * level.spacing * 0.1)
+    best = torch.full((len(p),), -1.0, device=p.device)
+    best_p = p.detach().clone()
+    for step in range(steps):
+        optimiser.zero_grad()
+        value, _ = level.value(poses.matrices(p))
+        with torch.no_grad():
+            better = value > best
+            best[better] = value.detach()[better]
+            best_p[better] = p.detach()[better]
+        stretch = (p[:, STRETCH] ** 2).sum() / poses.radius_mm**2
+        (0.02 * stretch - value.sum()).backward()
+        if not affine and p.grad is not None:
+            p.grad[:, STRETCH] = 0
+        optimiser.step()
+        schedule.step()
+        if step % 5 == 0:
+            tick()
+    return best_p, best
+
+
+def centre_of_mass(volume: Volume) -> Float[np.ndarray, "3"]:
+    """The grey-value centre of mass, LPS mm."""
+    total = max(float(volume.array.sum(dtype=np.float64)), 1e-9)
+    index = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        profile = volume.array.sum(axis=others, dtype=np.float64)
+        index.append(float(profile @ np.arange(len(profile))) / total)
+    return volume.geometry.index_to_world(np.array([index]))[0]
+
+
+def starts_for(fixed: Volume, moving: Volume, init: str) -> dict[str, Float[np.ndarray, "3"]]:
+    """Named first shifts (mm) that differ by more than 5 mm: as the headers say, centre on centre, mass on mass."""
+    makers: dict[str, Callable[[], np.ndarray]] = {
+        "header": lambda: np.zeros(3),
+        "centers": lambda: moving.geometry.centre_mm - fixed.geometry.centre_mm,
+        "moments": lambda: centre_of_mass(moving) - centre_of_mass(fixed),
+    }
+    if init != "auto":
+        return {init: makers[init]()}
+    chosen: dict[str, np.ndarray] = {}
+    for name, make in makers.items():
+        shift = make()
+        if all(np.linalg.norm(shift - other) > 5 for other in chosen.values()):
+            chosen[name] = shift
+    return chosen
+
+
+def align(
+    fixed: Volume,
+    moving: Volume,
+    *,
+    init: str | AffineTransform = "auto",
+    affine: bool = True,
+    weight: Volume | None = None,
+    device: torch.device,
+    seed: int = 0,
+    tick: Callable[[], None] = lambda: None,
+) -> LinearResult:
+    """The linear map that aligns two images whose grey values lie between 0 and 1.
+
+    weight: how much each fixed voxel counts. init: one start by name, a given map to improve, or "auto" for all of them.
+    """
+    if isinstance(init, AffineTransform):
+        # the given map is taken into the moving image's place, improved from there, and put in front again at the end
+        before = init.inverse().matrix @ moving.geometry.affine
+        moved = Volume(moving.array, type(moving.geometry)(moving.geometry.shape, before))
+        result = align(fixed, moved, init="header", affine=affine, weight=weight, device=device, seed=seed, tick=tick)
+        return LinearResult(**{**vars(result), "affine": result.affine.then(init), "start": "file"})
+    shifts = starts_for(fixed, moving, init)
+    frame = torch.tensor(fixed.geometry.axes, dtype=torch.float32, device=device)
+    extent = (np.array(fixed.geometry.shape) - 1) * np.array(fixed.geometry.spacing_mm)
+    radius = max(0.35 * float(np.linalg.norm(extent)), 1.0)
+    free = free_parameters(fixed.geometry.shape).to(device)
+    turns = [np.zeros(3)] + [sign * math.radians(ROTATIONS_DEG) * np.eye(3)[axis] for axis in range(3) for sign in (1, -1)]
+    if free.sum() < 12:
+        turns = [t for t in turns if not np.any((np.abs(t) > 0) & (free[:3].cpu().numpy() == 0))]
+    start = torch.tensor(np.array([s for s in shifts.values() for _ in turns]), dtype=torch.float32, device=device)
+    centre = torch.tensor(fixed.geometry.centre_mm, dtype=torch.float32, device=device)
+    poses = Poses(centre, start, frame, radius, free)
+    p = torch.zeros(len(start), 12, device=device)
+    p[:, :3] = torch.tensor(np.array([t for _ in shifts for t in turns]), dtype=torch.float32, device=device) * radius
+
+    coarse = _Level(fixed, moving, COARSE, weight, device)
+    p, value = _climb(coarse, poses, p, affine=False, steps=30, rate=0.6, tick=tick)
+    order = value.argsort(descending=True)
+    maps = poses.matrices(p)
+    corners = torch.tensor(fixed.geometry.corners_mm, dtype=torch.float32, device=device)
+    ends = corners @ maps[:, :3, :3].transpose(1, 2) + maps[:, None, :3, 3]
+    distance = (ends - ends[order[0]]).norm(dim=2).mean(1)
+    agreement = float((distance < 2 * coarse.spacing).float().mean())
+    random_value = _random_values(coarse, poses, extent, seed)
+
+    # one of every group of starts that ended in the same place goes on, four at most
+    chosen: list[int] = []
+    for row in order.tolist():
+        apart = all(float((ends[row] - ends[other]).norm(dim=1).mean()) > coarse.spacing for other in chosen)
+        if apart and len(chosen) < 4:
+            chosen.append(row)
+    rows = torch.tensor(chosen, device=device)
+    poses, p = poses.take(rows), p[rows]
+    middle = _Level(fixed, moving, MIDDLE, weight, device)
+    p, value = _climb(middle, poses, p, affine=False, steps=20, rate=0.5, tick=tick)
+    winner = value.argmax()[None]
+    poses, p = poses.take(winner), p[winner]
+    name = list(shifts)[int(rows[winner]) // len(turns)]
+    if affine:
+        p, _ = _climb(middle, poses, p, affine=True, steps=35, rate=0.4, tick=tick)
+    fine = _Level(fixed, moving, FINE, weight, device)
+    p, value = _climb(fine, poses, p, affine=affine, steps=20, rate=0.3, tick=tick)
+    with torch.no_grad():
+        matrix = poses.matrices(p)
+        coarse_value, share = coarse.value(matrix)
+    spread = float(random_value.std()) + 1e-6
+    standout = (float(coarse_value[0]) - float(random_value.mean())) / spread
+    return LinearResult(
+        affine=AffineTransform(matrix[0].cpu().numpy().astype(np.float64)),
+        start=name,
+        starts=len(start),
+        agreement=agreement,
+        similarity=float(value[0]),
+        standout=standout,
+        overlap=float(share[0]),
+        failed=_verdict(standout, float(share[0])),
+    )
+
+
+def _verdict(standout: float, overlap: float) -> str | None:
+    if overlap < 0.1:
+        return f"the images overlap by only {100 * overlap:.0f} % of the fixed field"
+    if standout < 2.0:
+        return "the best linear map fits no better than random ones"
+    return None
+
+
+def _random_values(level: _Level, poses: Poses, extent: np.ndarray, seed: int) -> Float[Tensor, "b"]:
+    """The similarity of random maps: turned by up to 60° and moved by up to a quarter of the field."""
+    rng = np.random.default_rng(seed)
+    p = np.zeros((RANDOM_POSES, 12), np.float32)
+    p[:, :3] = rng.uniform(-1, 1, (RANDOM_POSES, 3)) * math.radians(60) * poses.radius_mm
+    p[:, 3:6] = rng.uniform(-0.25, 0.25, (RANDOM_POSES, 3)) * extent
+    start = poses.start[rng.integers(len(poses.start), size=RANDOM_POSES)]
+    some = Poses(poses.centre, start, poses.frame, poses.radius_mm, poses.free)
+    with torch.no_grad():
+        return level.value(some.matrices(torch.tensor(p, device=poses.start.device)))[0]

@@ -1,0 +1,86 @@
+"""Similarity and smoothness terms; all are minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jrscli.nn.filters import box_sum
+
+
+class LocalCorrelation:
+    """Local squared correlation of a fixed image with others, the fixed image's own sums taken once.
+
+    ``cc = C² / ((V_f + e)(V_m + e))`` in a box of ``2·radius + 1`` voxels: 1 where the images agree up to a local scale and shift of their
+    grey values, of either sign. ``e`` is a noise floor: texture weaker than ``noise`` (a standard deviation) counts for nothing.
+
+    Source: Avants et al., Medical Image Analysis 12(1), 2008, doi:10.1016/j.media.2007.06.004; the noise floor is ours.
+    """
+
+    def __init__(
+        self, fixed: Float[Tensor, "b c i j k"], radius: Sequence[int], noise: float, weight: Float[Tensor, "b 1 i j k"] | None = None
+    ) -> None:
+        self.fixed = fixed
+        self.radius = tuple(min(r, n - 1) for r, n in zip(radius, fixed.shape[2:], strict=True))
+        self.floor = noise**2
+        self.count = box_sum(torch.ones_like(fixed[:1, :1]), self.radius)
+        self.mean = box_sum(fixed, self.radius) / self.count
+        self.variance = (box_sum(fixed * fixed, self.radius) / self.count - self.mean**2).clamp_min(0)
+        self.weight = weight
+
+    def map(self, moved: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c i j k"]:
+        """cc at every voxel, 0 … 1."""
+        batch, channels = moved.shape[:2]
+        sums = box_sum(torch.cat([moved, moved * moved, moved * self.fixed], dim=1), self.radius) / self.count
+        mean, square, product = sums.view(batch, 3, channels, *moved.shape[2:]).unbind(1)
+        variance = (square - mean**2).clamp_min(0)
+        covariance = product - mean * self.mean
+        return covariance**2 / ((self.variance + self.floor) * (variance + self.floor))
+
+    def __call__(self, moved: Float[Tensor, "b c i j k"]) -> Float[Tensor, ""]:
+        """1 − mean cc."""
+        cc = self.map(moved)
+        if self.weight is None:
+            return 1 - cc.mean()
+        return 1 - (cc * self.weight).sum() / self.weight.sum().clamp_min(1e-6) / cc.shape[1]
+
+
+class FeatureDistance:
+    """Mean squared distance of feature channels, the fixed ones given once; ``weight`` says how much each voxel counts."""
+
+    def __init__(self, fixed: Float[Tensor, "b c i j k"], weight: Float[Tensor, "b 1 i j k"] | None = None) -> None:
+        self.fixed = fixed
+        self.weight = weight
+
+    def __call__(self, moved: Float[Tensor, "b c i j k"]) -> Float[Tensor, ""]:
+        """The weighted mean over voxels of the channels' mean squared difference."""
+        distance = (moved - self.fixed) ** 2
+        if self.weight is None:
+            return distance.mean()
+        return (distance * self.weight).sum() / self.weight.sum().clamp_min(1e-6) / distance.shape[1]
+
+
+def diffusion(field: Float[Tensor, "b 3 i j k"], spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Float[Tensor, ""]:
+    """Mean squared forward difference per ``spacing`` of every component along every axis."""
+    total = field.new_zeros(())
+    for axis in range(3):
+        if field.shape[axis + 2] > 1:
+            total = total + ((field.diff(dim=axis + 2) / spacing[axis]) ** 2).mean()
+    return total
+
+
+def bending(field: Float[Tensor, "b 3 i j k"], spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> Float[Tensor, ""]:
+    """Mean squared second difference (mixed terms counted twice), differences per ``spacing``."""
+    total = field.new_zeros(())
+    for a in range(3):
+        if field.shape[a + 2] < 3:
+            continue
+        first = field.diff(dim=a + 2)
+        total = total + ((first.diff(dim=a + 2) / spacing[a] ** 2) ** 2).mean()
+        for b in range(a + 1, 3):
+            if field.shape[b + 2] >= 3:
+                total = total + 2 * ((first.diff(dim=b + 2) / (spacing[a] * spacing[b])) ** 2).mean()
+    return total
