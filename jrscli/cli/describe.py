@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jrscli.errors import JrsError, Notice
+from jrscli.errors import InputError, JrsError, Notice
+from jrscli.progress import Progress, silent
 
 if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-def describe_path(path: Path, *, select: str | None = None) -> Document:
+def describe_path(path: Path, *, select: str | None = None, progress: Progress = silent) -> Document:
     """Kind, geometry, contents and problems of what lies at ``path``, ready for JSON.
 
     Raises InputError `input.missing` and those of the formats.
@@ -35,11 +36,11 @@ def describe_path(path: Path, *, select: str | None = None) -> Document:
     if kind == "dicom":
         from jrscli.io.rtstruct import is_rtstruct
 
-        return _structures(path) if is_rtstruct(path) else _image(path, select)
+        return _structures(path) if is_rtstruct(path) else _dicom(path, select)
     if kind in ("folder", "zip"):
         from jrscli.cli.describe_folder import describe_folder
 
-        return describe_folder(path, select=select)
+        return describe_folder(path, select=select, progress=progress)
     raise unreadable(path, kind)
 
 
@@ -141,6 +142,19 @@ def _image(path: Path, select: str | None = None) -> Document:
     from jrscli.io import read_image
 
     return image_document(str(path), read_image(path, select=select))
+
+
+def _dicom(path: Path, select: str | None) -> Document:
+    """An image, or an object of another class by its name."""
+    from jrscli.io.dicom_classes import class_names
+
+    try:
+        return _image(path, select)
+    except InputError as error:
+        names = list(class_names(path)) if error.code == "series.none" else []
+        if not names:
+            raise
+        return {"path": str(path), "kind": "dicom", "what": f"{names[0]}, which this version does not read"}
 
 
 def _structures(path: Path) -> Document:

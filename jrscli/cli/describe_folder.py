@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jrscli.errors import InputError, JrsError
+from jrscli.progress import Progress, silent
 
 if TYPE_CHECKING:
     from jrscli.io.dicom_series import SeriesSummary
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-def describe_folder(path: Path, *, select: str | None = None) -> Document:
+def describe_folder(path: Path, *, select: str | None = None, progress: Progress = silent) -> Document:
     """The series of a folder (each read in full, so that its problems show), its structure sets and the other files known.
 
     Raises InputError `input.nothing` for a folder without any.
@@ -23,11 +24,13 @@ def describe_folder(path: Path, *, select: str | None = None) -> Document:
     from jrscli.io import read_image
 
     summaries = _series(path)
+    files = _other_files(path)
     contents: list[Document] = []
     for summary in summaries:
         if select not in (None, str(summary.number), summary.series_instance_uid):
             continue
         words = f"series {summary.number}"
+        progress("series", summary.number - 1, len(summaries))
         try:
             contents.append(image_document(words, read_image(path, select=str(summary.number))))
         except JrsError as error:
@@ -42,9 +45,11 @@ def describe_folder(path: Path, *, select: str | None = None) -> Document:
         document = structures_document(words, structures)
         owners = _owners(structures, summaries)
         document["belongs_to"] = owners
-        document["what"] += f", belongs to series {', '.join(map(str, owners))}" if owners else ", belongs to no series here"
+        document["what"] += _belonging(owners)
         contents.append(document)
-    for file in _other_files(path):
+    contents += _other_objects(path)
+    for number, file in enumerate(files):
+        progress("files", number, len(files))
         try:
             contents.append(describe_path(file))
         except JrsError as error:
@@ -91,4 +96,26 @@ def _other_files(path: Path) -> list[Path]:
     from jrscli.io.content import kind_of
 
     known = ("nifti", "itk", "transform", "points")
-    return [file for file in sorted(path.iterdir()) if file.is_file() and kind_of(file) in known] if path.is_dir() else []
+    files = sorted(path.rglob("*")) if path.is_dir() else []
+    return [file for file in files if file.is_file() and not file.name.startswith(".") and kind_of(file) in known]
+
+
+def _other_objects(path: Path) -> list[Document]:
+    """DICOM objects that are neither image slices nor structure sets, counted by their class."""
+    from jrscli.io.dicom_classes import class_names
+
+    found: list[Document] = []
+    for name, count in class_names(path).items():
+        if name != "RT Structure Set Storage" and not name.endswith("Image Storage"):
+            what = f"{count} object{'s' if count > 1 else ''} that this version does not read"
+            found.append({"path": name, "kind": "dicom", "what": what})
+    return found
+
+
+def _belonging(owners: list[int]) -> str:
+    """Which series a structure set goes with; in one frame of reference several can fit."""
+    if not owners:
+        return ", belongs to no series here"
+    if len(owners) == 1:
+        return f", belongs to series {owners[0]}"
+    return f", in the space of series {', '.join(map(str, owners))}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jrscli.cli import options
-from jrscli.cli.run import Results, Run, default_folder
+from jrscli.cli.run import Results, Run, default_folder, stem_of
 from jrscli.cli.talk import Talk
 from jrscli.errors import InputError, UsageError
 
@@ -54,7 +54,7 @@ def evaluate(
         run = Run("evaluate", talk, {"metrics": names, "nsd_tolerance_mm": nsd_tolerance})
         evaluation = _evaluation(run, reference, prediction, image, xfm, names, nsd_tolerance, select)
         run.note(evaluation.notices)
-        with run.results(default_folder(output, f"evaluate-{reference.name.split('.')[0]}"), exist.value) as results:
+        with run.results(default_folder(output, stem_of(reference, "evaluate")), exist.value) as results:
             if not results.skipped:
                 write_metrics(results, evaluation)
         if json:

@@ -30,7 +30,8 @@ def info(
     from jrscli.cli.describe import describe_path, lines_of
 
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
-        documents: list[dict[str, Any]] = [describe_path(path, select=select) for path in paths]
+        documents: list[dict[str, Any]] = [describe_path(path, select=select, progress=talk) for path in paths]
+        talk.close_bar()
         if json:
             talk.print_json(documents[0] if len(documents) == 1 else {"paths": documents})
             return

@@ -170,6 +170,15 @@ def default_folder(output: Path | None, stem: str) -> Path:
     return Path("jrs-out") / safe_stem(stem)
 
 
+def stem_of(path: Path, word: str) -> str:
+    """A name for results made from a file: its stem, but only ``word`` for DICOM, whose file names can name a patient."""
+    from jrscli.io.content import existing, kind_of
+
+    if kind_of(existing(path)) in ("dicom", "folder", "zip"):
+        return word
+    return f"{word}-{path.name.split('.')[0]}"
+
+
 def choose(path: Path, select: list[str] | None, number: int) -> str | None:
     """Which of the selections is meant for the input at this place: its own, or a single one where it holds several series."""
     from jrscli.io.content import existing, kind_of

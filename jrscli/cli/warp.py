@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jrscli.cli import options
-from jrscli.cli.run import Results, Run, default_folder
+from jrscli.cli.run import Results, Run, default_folder, stem_of
 from jrscli.cli.talk import Talk
 from jrscli.errors import InputError, UsageError
 
@@ -66,7 +66,7 @@ def warp(
         image = run.image("reference", reference, select=select) if reference else None
         movement = read_movement(xfm, inverse=inverse, reference=image.volume.geometry if image else None)
         run.record.add_input("xfm", xfm, "transform")
-        with run.results(default_folder(output, _stem(inputs[0])), exist.value) as results:
+        with run.results(default_folder(output, stem_of(inputs[0], "warp")), exist.value) as results:
             if not results.skipped:
                 for number, path in enumerate(inputs):
                     talk("warp", number, len(inputs))
@@ -155,10 +155,6 @@ def _warp_contours(run: Run, results: Results, movement: Movement, path: Path, r
     write_rtstruct(
         moved, reference.series, target, results.add("rtstruct", name), label="JRS_WARPED", description="warped by jrs"
     )
-
-
-def _stem(path: Path) -> str:
-    return path.name.split(".")[0] or "warped"
 
 
 def _tag(number: int, count: int) -> str:
