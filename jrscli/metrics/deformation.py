@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from jrscli.errors import GeometryError
 from jrscli.metrics.value import Value
-from jrscli.spatial.displacement import DisplacementField
+from jrscli.spatial.displacement import DisplacementField, triple_product
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.transform import Transform
 
@@ -67,12 +67,14 @@ def ndv(field: DisplacementField, mask: Bool[np.ndarray, "i j k"] | None = None)
     voxels = int(np.count_nonzero(inside))
     if min(field.geometry.shape) < 3 or not voxels:
         return Value("ndv.v1", None, "%", "not_assessed")
-    linear = np.linalg.inv(field.geometry.affine[:3, :3]).T
+    linear = np.linalg.inv(field.geometry.affine[:3, :3])
     depth = field.geometry.shape[2]
     total = 0.0
     for k in range(1, depth - 1):
+        if not inside[:, :, k].any():
+            continue
         # three planes at a time: a whole CT in float64 would take gigabytes
-        moved = field.array[:, :, k - 1 : k + 2].astype(np.float64) @ linear
+        moved = np.einsum("cd,ijkd->ckij", linear, field.array[:, :, k - 1 : k + 2], order="C")
         volume = sum(np.maximum(-_determinant(moved, corners), 0) for corners in _tetrahedra())
         total += float(volume[inside[1:-1, 1:-1, k]].sum()) / 12
     return Value("ndv.v1", 100 * total / voxels, "%")
@@ -147,9 +149,12 @@ def _tetrahedra() -> Iterator[tuple[Offset, Offset, Offset]]:
     yield (1, 1, 0), (0, 1, 1), (1, 0, 1)
 
 
-def _determinant(moved: Float[np.ndarray, "i j 3 3"], corners: tuple[Offset, Offset, Offset]) -> Float[np.ndarray, "a b"]:
+def _determinant(moved: Float[np.ndarray, "3 3 i j"], corners: tuple[Offset, Offset, Offset]) -> Float[np.ndarray, "a b"]:
     """Six times the volume of a tetrahedron at each inner voxel of the middle plane, after the displacement (voxels)."""
-    height, width = moved.shape[:2]
-    rest = moved[1:-1, 1:-1, 1]
-    edges = [moved[1 + i : height - 1 + i, 1 + j : width - 1 + j, 1 + k] - rest + np.array((i, j, k)) for i, j, k in corners]
-    return np.einsum("ijc,ijc->ij", edges[0], np.cross(edges[1], edges[2]))
+    height, width = moved.shape[2:]
+    rest = moved[:, 1, 1:-1, 1:-1]
+    a, b, c = (
+        moved[:, 1 + k, 1 + i : height - 1 + i, 1 + j : width - 1 + j] - rest + np.array((i, j, k))[:, None, None]
+        for i, j, k in corners
+    )
+    return triple_product(a, b, c)

@@ -113,7 +113,6 @@ class DisplacementField:
         Below 1 the tissue grew on its way from moving to fixed (pull direction); at or below 0 the map folds.
         """
         field = self.array
-        # derivatives along the array's axes (per mm), turned into world coordinates by the transposed axes
         spacing = self.geometry.spacing_mm
         axes = self.geometry.axes
         out = np.empty(self.geometry.shape, np.float64)
@@ -122,11 +121,21 @@ class DisplacementField:
         for start in range(0, depth, slab):
             stop = min(depth, start + slab)
             low, high = max(0, start - 1), min(depth, stop + 1)
-            part = field[:, :, low:high].astype(np.float64)
-            gradient = np.zeros((*part.shape[:3], 3, 3))
-            for axis in range(3):
-                if part.shape[axis] > 1:
-                    gradient[..., axis] = np.gradient(part, spacing[axis], axis=axis)
-            determinant = np.linalg.det(np.eye(3) + gradient @ axes.T)
+            part = np.moveaxis(field[:, :, low:high], -1, 0).astype(np.float64)
+            # derivatives are along the array's axes A; det(I + G A⁻¹) = det(A + G) / det(A) spares turning them into world axes
+            columns = [
+                np.gradient(part, spacing[axis], axis=axis + 1) + axes[:, axis, None, None, None]
+                if part.shape[axis + 1] > 1
+                else np.broadcast_to(axes[:, axis, None, None, None], part.shape)
+                for axis in range(3)
+            ]
+            determinant = triple_product(columns[0], columns[1], columns[2]) / np.linalg.det(axes)
             out[:, :, start:stop] = determinant[:, :, start - low : start - low + stop - start]
         return out
+
+
+def triple_product(
+    a: Float[np.ndarray, "3 ..."], b: Float[np.ndarray, "3 ..."], c: Float[np.ndarray, "3 ..."]
+) -> Float[np.ndarray, "..."]:
+    """a · (b × c) with components first: ten times faster on many small matrices than a general determinant."""
+    return a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
