@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jrscli.cli import options
+from jrscli.cli.cine import carry_through
 from jrscli.cli.register import describe, failure_of, write_registration
 from jrscli.cli.run import Results, Run, choose, default_folder
 from jrscli.cli.talk import Talk
+from jrscli.errors import UsageError
 
 if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
@@ -40,7 +42,13 @@ def propagate_contours(
         Path, typer.Argument(metavar="PLANNING", help="Image that the contours were drawn on.", show_default=False)
     ],
     contours: Annotated[Path, typer.Argument(metavar="CONTOURS", help="RTSTRUCT, or label image.", show_default=False)],
-    daily: Annotated[list[Path], typer.Argument(metavar="DAILY", help="Images to carry them to.", show_default=False)],
+    daily: Annotated[
+        list[Path] | None, typer.Argument(metavar="DAILY", help="Images to carry them to.", show_default=False)
+    ] = None,
+    labelled_frame: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="PLANNING is a cine (4-D NIfTI): the frame of the labels.", show_default=False),
+    ] = None,
     roi: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these ROIs; * and ? allowed, repeatable.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Not these ROIs; repeatable.")] = None,
     body: Annotated[BodyRule, typer.Option(help="The outline: found in DAILY, or carried like the rest.")] = BodyRule.segment,
@@ -61,7 +69,8 @@ def propagate_contours(
 ) -> None:
     """Carry the contours of a planning image to one or more daily images.
 
-    A DICOM daily series gets an RTSTRUCT that refers to it, other images a label file.
+    A DICOM daily series gets an RTSTRUCT that refers to it, other images a label file. Without DAILY and with
+    --labelled-frame, PLANNING is a cine and the labels of one frame go to all its frames.
 
     Examples:
 
@@ -80,6 +89,13 @@ def propagate_contours(
     }
     settings = {"preset": preset.value, "linear_only": linear_only, "seed": seed, "threads": threads, "device": device}
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
+        if not daily or labelled_frame is not None:
+            if labelled_frame is None or daily:
+                both = "DAILY and --labelled-frame exclude each other" if daily else "DAILY is missing"
+                hint = "name the daily image; or for a cine: jrs propagate-contours CINE LABELS --labelled-frame 0"
+                raise UsageError(both, code="usage.combination" if daily else "usage.missing", hint=hint)
+            carry_through(planning, contours, labelled_frame, output, exist.value, talk, chosen, settings)
+            return
         documents, failed = [], None
         for number, path in enumerate(daily):
             run = Run("propagate-contours", talk, chosen, threads)

@@ -43,7 +43,7 @@ def read_itk(path: Path) -> Volume:
         raise InputError(
             f"{path.name} is four-dimensional ({size[3]} frames) where one volume is needed",
             code="image.4d",
-            hint=f"a cine goes through: jrs propagate-contours {path.name} LABELS --labelled-frame 0",
+            hint="a cine is read from NIfTI: save it as .nii.gz, then: jrs propagate-contours CINE LABELS --labelled-frame 0",
         )
     if _count(size) > MAX_VOXELS:
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,40 @@ def read_nifti(path: Path) -> tuple[Volume, tuple[Notice, ...]]:
 
     Raises InputError `image.unreadable`, `image.4d`, `image.vector`, `input.too_big`; GeometryError for a senseless header.
     """
+    (volume,), notices = _read(path, frames=False)
+    return volume, notices
+
+
+def read_frames(path: Path) -> tuple[tuple[Volume, ...], tuple[Notice, ...]]:
+    """The frames of a four-dimensional NIfTI file (a single volume is one frame).
+
+    Raises as `read_nifti`.
+    """
+    return _read(path, frames=True)
+
+
+def write_frames(frames: Sequence[Volume | LabelMap], path: Path) -> None:
+    """Write frames of one grid as a four-dimensional NIfTI file, labels in the smallest unsigned type that holds them.
+
+    Raises WriteError `output.unwritable`.
+    """
+    stacked = np.stack([frame.array for frame in frames], axis=-1)
+    _save(_storable(stacked, labels=isinstance(frames[0], LabelMap)), frames[0].geometry, path)
+
+
+def write_nifti(volume: Volume | LabelMap, path: Path) -> None:
+    """Write a NIfTI-1 file (sform and qform alike, code 1, mm); labels in the smallest unsigned type that holds them.
+
+    Raises WriteError `output.unwritable`.
+    """
+    _save(_storable(volume.array, labels=isinstance(volume, LabelMap)), volume.geometry, path)
+
+
+def _read(path: Path, *, frames: bool) -> tuple[tuple[Volume, ...], tuple[Notice, ...]]:
     try:
         with _opened(path) as image:
             header = image.header
-            shape = _spatial_shape(header, path)
+            *shape, count = _spatial_shape(header, path, frames=frames)
             affine, notices = _ras_affine(header)
             array = _values(image)
     except _DAMAGED as error:
@@ -42,21 +72,17 @@ def read_nifti(path: Path) -> tuple[Volume, tuple[Notice, ...]]:
             code="image.unreadable",
             hint="copy or download the file again (gzip -t FILE tests a .gz)",
         ) from error
-    geometry = Geometry(shape, _RAS_TO_LPS @ _to_millimetres(affine, header))
-    return Volume(array.reshape(shape, order="A"), geometry), notices
+    geometry = Geometry((shape[0], shape[1], shape[2]), _RAS_TO_LPS @ _to_millimetres(affine, header))
+    array = array.reshape((*shape, count), order="A")
+    return tuple(Volume(array[..., n], geometry) for n in range(count)), notices
 
 
-def write_nifti(volume: Volume | LabelMap, path: Path) -> None:
-    """Write a NIfTI-1 file (sform and qform alike, code 1, mm); labels in the smallest unsigned type that holds them.
-
-    Raises WriteError `output.unwritable`.
-    """
-    array = _storable(volume.array, labels=isinstance(volume, LabelMap))
-    affine = _RAS_TO_LPS @ volume.geometry.affine
+def _save(array: np.ndarray, geometry: Geometry, path: Path) -> None:
+    affine = _RAS_TO_LPS @ geometry.affine
     image = nib.Nifti1Image(array, affine, dtype=array.dtype)
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    image.header.set_xyzt_units("mm")
+    image.header.set_xyzt_units("mm", "sec")
     try:
         nib.save(image, path)
     except OSError as error:
@@ -82,12 +108,13 @@ def _opened(path: Path) -> Iterator[Any]:
             yield kind.from_stream(stream)
 
 
-def _spatial_shape(header: Any, path: Path) -> tuple[int, int, int]:
+def _spatial_shape(header: Any, path: Path, *, frames: bool) -> tuple[int, int, int, int]:
+    """The three sizes, and the number of frames."""
     stored = [int(n) for n in header.get_data_shape()]
     shape = list(stored)
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
-    if len(shape) == 4:
+    if len(shape) == 4 and not frames:
         raise InputError(
             f"{path.name} is four-dimensional ({shape[3]} frames) where one volume is needed",
             code="image.4d",
@@ -99,12 +126,14 @@ def _spatial_shape(header: Any, path: Path) -> tuple[int, int, int]:
             code="image.vector",
             hint="a field is read by: jrs warp --xfm FIELD IMAGE, and described by: jrs info FIELD",
         )
-    shape += [1] * (3 - len(shape))
+    shape += [1] * (4 - len(shape))
     if np.prod([float(n) for n in shape]) > MAX_VOXELS:
         raise InputError(
-            f"{path.name} claims {shape} voxels", code="input.too_big", hint="at most 2·10⁹ voxels; crop the image first"
+            f"{path.name} claims {'×'.join(map(str, shape))} voxels",
+            code="input.too_big",
+            hint="at most 2·10⁹ voxels; crop the image first",
         )
-    return shape[0], shape[1], shape[2]
+    return shape[0], shape[1], shape[2], shape[3]
 
 
 def _values(image: Any) -> np.ndarray:

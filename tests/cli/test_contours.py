@@ -60,6 +60,45 @@ def test_several_days_have_a_folder_each(jrs: Callable, files: Any, optimiser: A
     assert len(optimiser.calls) == 2
 
 
+def test_a_cine_gets_the_labels_of_one_frame(
+    jrs: Callable, files: Any, optimiser: Any, truth: np.ndarray, tmp_path: Path
+) -> None:
+    import nibabel as nib
+
+    from jrscli.io.nifti import read_frames, write_frames
+    from jrscli.spatial.resample import resample
+
+    fixed = read_image(files.folder / "fixed.nii.gz").volume
+    moving = resample(read_image(files.folder / "moving.nii.gz").volume, files.fixed)
+    write_frames((fixed, moving, fixed), tmp_path / "cine.nii.gz")
+    # every frame but the labelled one is found to be SHIFT_MM away, as the stand-in always says
+    seg = files.folder / "fixed-seg.nii.gz"
+    said = jrs("propagate-contours", tmp_path / "cine.nii.gz", seg, "--labelled-frame", "2", "-o", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert nib.load(said.paths["labels"]).shape == (*files.fixed.shape, 3)
+    assert nib.load(said.paths["labels"]).get_data_dtype() == np.uint8
+    frames, _ = read_frames(said.paths["labels"])
+    np.testing.assert_array_equal(frames[2].array == 3, truth)
+    assert len(optimiser.calls) == 2
+    apart = np.argwhere(frames[0].array == 3).mean(0) - np.argwhere(truth).mean(0)
+    np.testing.assert_allclose(apart * files.fixed.spacing_mm, (-6, 4, -3), atol=0.5)
+
+
+def test_a_cine_says_what_is_wrong_with_it(jrs: Callable, files: Any, tmp_path: Path) -> None:
+    from jrscli.io.nifti import write_frames
+
+    f = files.folder
+    fixed = read_image(f / "fixed.nii.gz").volume
+    write_frames((fixed, fixed), tmp_path / "cine.nii.gz")
+    cine = ("propagate-contours", tmp_path / "cine.nii.gz")
+    jrs(*cine, f / "fixed-seg.nii.gz", "--labelled-frame", "2").failed_with(2, "cine.frame")
+    jrs(*cine, f / "moving-seg.nii.gz", "--labelled-frame", "0").failed_with(4, "cine.grid")
+    jrs(*cine, f / "fixed-seg.nii.gz").failed_with(2, "usage.missing")
+    jrs(*cine, f / "fixed-seg.nii.gz", f / "fixed.nii.gz", "--labelled-frame", "0").failed_with(2, "usage.combination")
+    words = ("propagate-contours", f / "fixed.nii.gz", f / "fixed-seg.nii.gz", "--labelled-frame", "0")
+    jrs(*words).failed_with(4, "cine.frames")
+
+
 def test_an_atlas_gives_its_labels(jrs: Callable, files: Any, optimiser: Any, truth: np.ndarray, tmp_path: Path) -> None:
     f = files.folder
     atlas = ("--atlas", f / "moving.nii.gz", "--atlas-labels", f / "moving-seg.nii.gz")
