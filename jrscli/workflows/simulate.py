@@ -99,11 +99,25 @@ def moved_mask(roi: Roi, planning: Geometry, daily: Geometry, transform: Transfo
     times finer (Raya & Udupa 1990, doi:10.1109/42.52980); it ends half a slice beyond its outer contours. What reaches the
     first or last slice of the planning image goes on beyond it, as the simulated patient does.
     """
+    mask = np.zeros(daily.shape, bool)
     if not roi.closed:
-        return np.zeros(daily.shape, bool)
+        return mask
     levels = _solid(roi, planning)
-    far = float(levels.array.min())
-    return resample(levels, daily, transform, outside=far).array > 0
+    # only where the motion fetches from round the solid: a lattice of 8 mm tells, one cell more is safe
+    lattice = daily.with_spacing((8.0, 8.0, 8.0))
+    points = lattice.index_to_world(np.argwhere(np.ones(lattice.shape, bool)))
+    at = levels.geometry.world_to_index(transform.map_points(points)) * levels.geometry.spacing_mm
+    near = (at > -16).all(axis=1) & (at < np.array(levels.geometry.shape) * levels.geometry.spacing_mm + 16).all(axis=1)
+    if not near.any():
+        return mask
+    index = daily.world_to_index(points[near])
+    cell = np.array(lattice.spacing_mm) / daily.spacing_mm
+    low = np.clip(np.floor(index.min(axis=0) - cell), 0, daily.shape).astype(int)
+    high = np.clip(np.ceil(index.max(axis=0) + cell) + 1, 0, daily.shape).astype(int)
+    box = daily.cropped_to((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+    moved = resample(levels, box, transform, outside=float(levels.array.min()))
+    mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]] = moved.array > 0
+    return mask
 
 
 def _solid(roi: Roi, planning: Geometry) -> Volume:

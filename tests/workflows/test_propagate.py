@@ -295,3 +295,42 @@ def test_contours_beyond_the_planning_image_are_not_in_it():
     assert solid is not None
     # pixels reach from −1 mm, slices from −1.5 mm: 21 × 20 mm on slices 0, 1, 2
     assert solid.volume_cc == pytest.approx(21 * 20 * 9 / 1000, rel=0.03)
+
+
+def test_any_orientation_of_the_two_images_will_do(geometry, oblique):
+    """A ball labelled on one grid arrives where the transform says on another."""
+    fine = geometry.padded((8, 8, 8)).with_spacing(tuple(np.minimum(geometry.spacing_mm, 1.5)))
+    centre, radius = geometry.centre_mm, 7.0
+
+    def ball(grid: Geometry, middle: np.ndarray) -> np.ndarray:
+        points = grid.index_to_world(np.argwhere(np.ones(grid.shape, bool)))
+        return (np.linalg.norm(points - middle, axis=1) < radius).reshape(grid.shape)
+
+    move = oblique.centre_mm - centre + np.array([1.5, -0.7, 0.9])
+    there = AffineTransform.about(np.eye(3), np.zeros(3), move)
+
+    class Moved:
+        transform, inverse = Transform((there.inverse(),)), Transform((there,))
+
+    daily_grid = oblique.with_spacing((0.9, 0.9, 0.9))
+    done = propagate(
+        Volume(np.zeros(fine.shape, np.int16), fine),
+        LabelMap(ball(fine, centre).astype(np.uint32), fine),
+        Volume(np.zeros(daily_grid.shape, np.int16), daily_grid),
+        registration=Moved(),
+    )
+    assert done.labels is not None
+    true = ball(daily_grid, centre + move)
+    both = int((done.labels.mask(1) & true).sum())
+    assert 2 * both / (int(done.labels.mask(1).sum()) + int(true.sum())) > 0.93
+
+
+def test_a_single_slice_is_a_volume_too(identity):
+    flat = Geometry((40, 40, 1), np.diag((1.0, 1.0, 5.0, 1.0)))
+    array = np.zeros(flat.shape, np.uint32)
+    array[10:25, 12:30] = 4
+    image = Volume(np.zeros(flat.shape, np.int16), flat)
+    done = propagate(image, LabelMap(array, flat), image, registration=identity)
+    assert done.labels is not None
+    np.testing.assert_array_equal(done.labels.array, array)
+    assert len(done.structures.rois[0].contours) == 1
