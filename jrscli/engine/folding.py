@@ -42,7 +42,7 @@ def determinant(field: Float[Tensor, "1 3 i j k"], scheme: str = "central") -> F
 
 
 def unfolded(field: Float[Tensor, "1 3 i j k"], rounds: int = 40) -> Float[Tensor, "1 3 i j k"]:
-    """The field, smoothed round every voxel where a determinant is below `TIGHTEST` until none is left (or rounds are used up)."""
+    """The field, smoothed round every voxel where a determinant is below `TIGHTEST`, until none is left."""
     sigma = [1.0 if n > 1 else 0.0 for n in field.shape[2:]]
     whole = gaussian(torch.ones_like(field[:, :1]), sigma)
     for turn in range(rounds):

@@ -1,10 +1,10 @@
-"""Box sums and Gaussian smoothing along the three axes, by shifted sums: on a CPU five times faster than pooling or convolution."""
+"""Box sums and Gaussian smoothing along the three axes, by shifted sums: on a CPU far faster than pooling."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -46,7 +46,7 @@ class _Separable(torch.autograd.Function):
 def box_sum(x: Float[Tensor, "b c i j k"], radius: Sequence[int]) -> Float[Tensor, "b c i j k"]:
     """The sum over a box of ``2·radius + 1`` voxels round every voxel; zero beyond the border."""
     kernels = tuple((1.0,) * (2 * r + 1) for r in radius)
-    return _Separable.apply(x, kernels)
+    return cast(Tensor, _Separable.apply(x, kernels))  # type: ignore[no-untyped-call]
 
 
 def gaussian_weights(sigma: float) -> tuple[float, ...]:
@@ -58,4 +58,5 @@ def gaussian_weights(sigma: float) -> tuple[float, ...]:
 
 def gaussian(x: Float[Tensor, "b c i j k"], sigma: Sequence[float]) -> Float[Tensor, "b c i j k"]:
     """Gaussian smoothing, sigma in voxels per axis; zero beyond the border."""
-    return _Separable.apply(x, tuple(gaussian_weights(s) for s in sigma))
+    kernels = tuple(gaussian_weights(s) for s in sigma)
+    return cast(Tensor, _Separable.apply(x, kernels))  # type: ignore[no-untyped-call]

@@ -12,16 +12,20 @@ from jrscli.nn.filters import box_sum
 
 
 class LocalCorrelation:
-    """Local squared correlation of a fixed image with others, the fixed image's own sums taken once.
+    """Local squared correlation of a fixed image with others; the fixed image's own sums are taken once.
 
-    ``cc = C² / ((V_f + e)(V_m + e))`` in a box of ``2·radius + 1`` voxels: 1 where the images agree up to a local scale and shift of their
-    grey values, of either sign. ``e`` is a noise floor: texture weaker than ``noise`` (a standard deviation) counts for nothing.
+    ``cc = C² / ((V_f + e)(V_m + e))`` in a box of ``2·radius + 1`` voxels: 1 where the images agree up to a local scale and
+    shift of their grey values, of either sign. ``e`` is a noise floor: texture weaker than ``noise`` (an SD) hardly counts.
 
     Source: Avants et al., Medical Image Analysis 12(1), 2008, doi:10.1016/j.media.2007.06.004; the noise floor is ours.
     """
 
     def __init__(
-        self, fixed: Float[Tensor, "b c i j k"], radius: Sequence[int], noise: float, weight: Float[Tensor, "b 1 i j k"] | None = None
+        self,
+        fixed: Float[Tensor, "b c i j k"],
+        radius: Sequence[int],
+        noise: float,
+        weight: Float[Tensor, "b 1 i j k"] | None = None,
     ) -> None:
         self.fixed = fixed
         self.radius = tuple(min(r, n - 1) for r, n in zip(radius, fixed.shape[2:], strict=True))
@@ -31,14 +35,23 @@ class LocalCorrelation:
         self.variance = (box_sum(fixed * fixed, self.radius) / self.count - self.mean**2).clamp_min(0)
         self.weight = weight
 
-    def map(self, moved: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c i j k"]:
-        """cc at every voxel, 0 … 1."""
+    def _moments(self, moved: Tensor) -> tuple[Tensor, Tensor]:
+        """Local covariance with the fixed image, and the product of both variances."""
         batch, channels = moved.shape[:2]
         sums = box_sum(torch.cat([moved, moved * moved, moved * self.fixed], dim=1), self.radius) / self.count
         mean, square, product = sums.view(batch, 3, channels, *moved.shape[2:]).unbind(1)
         variance = (square - mean**2).clamp_min(0)
-        covariance = product - mean * self.mean
-        return covariance**2 / ((self.variance + self.floor) * (variance + self.floor))
+        return product - mean * self.mean, (self.variance + self.floor) * (variance + self.floor)
+
+    def map(self, moved: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c i j k"]:
+        """cc at every voxel, 0 … 1."""
+        covariance, variances = self._moments(moved)
+        return covariance**2 / variances
+
+    def signed_map(self, moved: Float[Tensor, "b c i j k"]) -> Float[Tensor, "b c i j k"]:
+        """cc with the sign of the covariance, −1 … 1."""
+        covariance, variances = self._moments(moved)
+        return covariance * covariance.abs() / variances
 
     def __call__(self, moved: Float[Tensor, "b c i j k"]) -> Float[Tensor, ""]:
         """1 − mean cc."""

@@ -35,7 +35,9 @@ def sample(
     return functional.grid_sample(image, normal.flip(-1), mode="bilinear", padding_mode=padding, align_corners=True)
 
 
-def warp(image: Float[Tensor, "b c i j k"], field: Float[Tensor, "b 3 i j k"], *, padding: str = "border") -> Float[Tensor, "b c i j k"]:
+def warp(
+    image: Float[Tensor, "b c i j k"], field: Float[Tensor, "b 3 i j k"], *, padding: str = "border"
+) -> Float[Tensor, "b c i j k"]:
     """``moved(x) = image(x + u(x))``, u in voxels."""
     return sample(image, identity_like(field) + field, padding=padding)
 

@@ -1,0 +1,197 @@
+"""The whole pair optimiser: linear stage, contrast, deformable stage, folds, inverse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from jrscli.engine.diffeomorphic import Plan, deform, level_shape, shrunk
+from jrscli.engine.folding import determinant, unfolded
+from jrscli.engine.inverse import faded, invert, margin_for
+from jrscli.engine.linear import LinearResult, align
+from jrscli.engine.prepare import scaled, tensor_of, working_grid
+from jrscli.nn.losses import LocalCorrelation
+from jrscli.nn.warp import warp
+from jrscli.progress import Progress, silent
+from jrscli.spatial.affine import AffineTransform
+from jrscli.spatial.displacement import DisplacementField
+from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.resample import resample, resample_smoothed
+from jrscli.spatial.transform import Transform
+from jrscli.spatial.volume import Volume
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work a preset does: voxels of the working grid, and the plan of the deformable stage."""
+
+    voxels: int
+    plan: Plan
+
+
+EFFORTS = {
+    "fast": Effort(200_000, Plan(shrinks=(4, 2, 1), steps=(50, 40, 20))),
+    "balanced": Effort(1_100_000, Plan(shrinks=(4, 2, 1), steps=(60, 60, 40))),
+    "best": Effort(2_500_000, Plan(shrinks=(8, 4, 2, 1), steps=(60, 80, 80, 60))),
+}
+SAME_CONTRAST = 0.6
+"""Above this signed share of local correlation two images count as one contrast."""
+
+
+@dataclass
+class Step:
+    """One step of a registration: its name, how long it took, and what it found."""
+
+    name: str
+    seconds: float
+    facts: dict[str, float | str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """What the optimiser found: the linear map, the field after it and its inverse on one grid with a margin (or None)."""
+
+    linear: LinearResult
+    displacement: DisplacementField | None
+    inverse: DisplacementField | None
+    steps: tuple[Step, ...]
+
+
+class _Clock:
+    """Collects the steps and tells the listener how far the present one is."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.steps: list[Step] = []
+        self._since = time.perf_counter()
+        self._stage, self._done, self._total = "", 0, 1
+
+    def begin(self, stage: str, total: int) -> Callable[[], None]:
+        """Start a stage of ``total`` ticks; returns the tick."""
+        self._since = time.perf_counter()
+        self._stage, self._done, self._total = stage, 0, total
+        self.progress(stage, 0, total)
+        return self._tick
+
+    def _tick(self) -> None:
+        self._done = min(self._done + 1, self._total)
+        self.progress(self._stage, self._done, self._total)
+
+    def end(self, **facts: float | str | int) -> None:
+        """Close the stage with what it found."""
+        self.progress(self._stage, self._total, self._total)
+        self.steps.append(Step(self._stage, round(time.perf_counter() - self._since, 3), dict(facts)))
+
+
+def optimise(
+    fixed: Volume,
+    moving: Volume,
+    *,
+    preset: str = "balanced",
+    init: str | AffineTransform = "auto",
+    linear_only: bool = False,
+    fixed_weight: Volume | None = None,
+    moving_weight: Volume | None = None,
+    device: torch.device,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> PairResult:
+    """Register two images of any modality. Weights: 1 where a voxel counts, 0 where not, on any grid of their own image."""
+    effort = EFFORTS[preset]
+    clock = _Clock(progress)
+    clock.begin("prepare", 1)
+    fixed_grey, moving_grey = scaled(fixed), scaled(moving)
+    clock.end()
+    tick = clock.begin("linear", 25)
+    linear = align(fixed_grey, moving_grey, init=init, weight=fixed_weight, device=device, seed=seed, tick=tick)
+    facts = {
+        "agreement": linear.agreement,
+        "similarity": linear.similarity,
+        "standout": linear.standout,
+        "overlap": linear.overlap,
+    }
+    clock.end(start=linear.start, starts=linear.starts, **{name: round(value, 4) for name, value in facts.items()})
+    if linear_only:
+        return PairResult(linear, None, None, tuple(clock.steps))
+
+    grid = working_grid(fixed.geometry, effort.voxels)
+    pull = Transform((linear.affine,))
+    small = resample_smoothed(moving_grey, working_grid(moving.geometry, effort.voxels))
+    target = tensor_of(resample_smoothed(fixed_grey, grid).array, device)
+    source = tensor_of(resample(small, grid, pull).array, device)
+    weight = tensor_of(_coverage(moving.geometry, moving_weight, grid, pull).array, device)
+    if fixed_weight is not None:
+        weight = weight * tensor_of(resample_smoothed(fixed_weight, grid).array, device)
+    weight = -functional.max_pool3d(
+        -weight, [1 + 2 * min(1, n - 1) for n in grid.shape], 1, [min(1, n - 1) for n in grid.shape]
+    )
+    tick = clock.begin("deformable", sum(effort.plan.steps) // 10)
+    alike = _signed_correlation(target, source, weight, grid.spacing_mm)
+    field_voxels = deform(target, source, weight, grid.spacing_mm, effort.plan, same_contrast=alike > SAME_CONTRAST, tick=tick)
+    clock.end(contrast="same" if alike > SAME_CONTRAST else "different", signed_correlation=round(alike, 3))
+
+    clock.begin("unfold", 1)
+    field_voxels = unfolded(field_voxels)
+    gain = _gain(target, source, weight, field_voxels, grid.spacing_mm, alike > SAME_CONTRAST)
+    if gain < 0:  # never hand out a field that fits worse than the linear map alone
+        field_voxels = torch.zeros_like(field_voxels)
+    clock.end(smallest_determinant=round(float(determinant(field_voxels).min()), 4), similarity_gain=round(gain, 4))
+    clock.begin("inverse", 1)
+    margin = margin_for(field_voxels)
+    wide = faded(field_voxels, margin)
+    back = invert(wide)
+    wide_grid = grid.padded(margin)
+    clock.end(margin_voxels=max(margin))
+    return PairResult(linear, _in_mm(wide, wide_grid), _in_mm(back, wide_grid), tuple(clock.steps))
+
+
+def _in_mm(field_voxels: Float[Tensor, "1 3 i j k"], grid: Geometry) -> DisplacementField:
+    array = field_voxels[0].permute(1, 2, 3, 0).cpu().numpy()
+    return DisplacementField.from_voxels(np.ascontiguousarray(array), grid)
+
+
+def _coverage(moving: Geometry, moving_weight: Volume | None, grid: Geometry, pull: Transform) -> Volume:
+    """How much of each working voxel the moving image (or the part of it that counts) covers, 0 … 1."""
+    if moving_weight is None:
+        coarse = working_grid(moving, 30_000)
+        moving_weight = Volume(np.ones(coarse.shape, np.float32), coarse)
+    return resample(moving_weight, grid, pull, outside=0.0)
+
+
+def _local(fixed: Tensor, spacing: tuple[float, float, float], radius: float = 2.0) -> LocalCorrelation:
+    finest = min(s for s, n in zip(spacing, fixed.shape[2:], strict=True) if n > 1)
+    return LocalCorrelation(fixed, [round(radius * finest / s) for s in spacing], 0.05)
+
+
+def _signed_correlation(fixed: Tensor, moved: Tensor, weight: Tensor, spacing: tuple[float, float, float]) -> float:
+    """Σ sign·cc / Σ cc of the local correlation, −1 … 1: near 1 where both images show one contrast."""
+    size = level_shape(fixed.shape[2:], spacing, 2)
+    level = [s * (n - 1) / (m - 1) if m > 1 else s for s, n, m in zip(spacing, fixed.shape[2:], size, strict=True)]
+    correlation = _local(shrunk(fixed, size), (level[0], level[1], level[2]))
+    signed = correlation.signed_map(shrunk(moved, size)) * shrunk(weight, size)
+    return float(signed.sum() / signed.abs().sum().clamp_min(1e-6))
+
+
+def _gain(
+    fixed: Tensor,
+    moving: Tensor,
+    weight: Tensor,
+    field_voxels: Tensor,
+    spacing: tuple[float, float, float],
+    same_contrast: bool,
+) -> float:
+    """How much the field raises the mean local correlation (for images of different contrast the field is always kept)."""
+    if not same_contrast:
+        return 0.0
+    correlation = _local(fixed, spacing)
+    total = weight.sum().clamp_min(1e-6)
+    before = (correlation.map(moving) * weight).sum() / total
+    after = (correlation.map(warp(moving, field_voxels)) * weight).sum() / total
+    return float(after - before)
