@@ -43,6 +43,7 @@ def demo(
     from jrscli.cli.propagate_contours import carry_to
     from jrscli.cli.register import failure_of
     from jrscli.cli.run import Run
+    from jrscli.io import read_contours
     from jrscli.io.output import atomic_path
 
     settings = {"preset": preset.value, "seed": seed, "threads": threads, "device": device}
@@ -59,7 +60,9 @@ def demo(
         today = run.image("daily", daily)
         with run.results(folder / "result", "overwrite") as results:
             carried = carry_to(run, results, plan, structures, today, **settings)
-            evaluation = score(simulation, carried.structures, talk)
+            # what was written is judged, not what was meant
+            found = read_contours(results.written("RS_space-fixed_propagated.dcm"), reference=today)
+            evaluation = score(simulation, found, talk)
             write_metrics(results, evaluation)
         before = score(simulation, structures, talk)
         truth, propagated = folder / "RS_daily-truth.dcm", folder / "result" / "RS_space-fixed_propagated.dcm"

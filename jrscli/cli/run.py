@@ -160,6 +160,10 @@ class Results:
         self.files.append((kind, name))
         return self._folder.path(name)
 
+    def written(self, name: str) -> Path:
+        """Where an output lies for now, to be read again."""
+        return self._folder.path(name)
+
 
 def default_folder(output: Path | None, stem: str) -> Path:
     """The folder asked for, or ``jrs-out/STEM``."""
