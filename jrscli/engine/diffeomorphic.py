@@ -1,8 +1,8 @@
 """The deformable stage: small smooth steps composed one after the other, from coarse grids to fine ones.
 
-Every step is shorter than half a voxel and smooth, so it folds nothing, and neither does their composition; what rounding on the
+Every step is shorter than half a voxel and smooth, so it folds nothing, nor does their composition; what rounding on the
 grid still folds is mended by `unfolded`. The scheme follows Avants et al., Medical Image Analysis 12(1), 2008,
-doi:10.1016/j.media.2007.06.004, with adaptive steps as in Jena et al., FireANTs, arXiv 2404.01249, and a diffusion term of ours.
+doi:10.1016/j.media.2007.06.004, with adaptive steps as in Jena et al., FireANTs, arXiv 2404.01249; the diffusion term is ours.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from jrscli.engine.device import device_named
 from jrscli.engine.diffeomorphic import Plan, deform, level_shape, shrunk
 from jrscli.engine.folding import determinant, unfolded
 from jrscli.engine.inverse import faded, invert, margin_for
@@ -99,18 +100,19 @@ def optimise(
     linear_only: bool = False,
     fixed_weight: Volume | None = None,
     moving_weight: Volume | None = None,
-    device: torch.device,
+    device: str = "auto",
     seed: int = 0,
     progress: Progress = silent,
 ) -> PairResult:
     """Register two images of any modality. Weights: 1 where a voxel counts, 0 where not, on any grid of their own image."""
+    place = device_named(device)
     effort = EFFORTS[preset]
     clock = _Clock(progress)
     clock.begin("prepare", 1)
     fixed_grey, moving_grey = scaled(fixed), scaled(moving)
     clock.end()
     tick = clock.begin("linear", 25)
-    linear = align(fixed_grey, moving_grey, init=init, weight=fixed_weight, device=device, seed=seed, tick=tick)
+    linear = align(fixed_grey, moving_grey, init=init, weight=fixed_weight, device=place, seed=seed, tick=tick)
     facts = {
         "agreement": linear.agreement,
         "similarity": linear.similarity,
@@ -124,11 +126,11 @@ def optimise(
     grid = working_grid(fixed.geometry, effort.voxels)
     pull = Transform((linear.affine,))
     small = resample_smoothed(moving_grey, working_grid(moving.geometry, effort.voxels))
-    target = tensor_of(resample_smoothed(fixed_grey, grid).array, device)
-    source = tensor_of(resample(small, grid, pull).array, device)
-    weight = tensor_of(_coverage(moving.geometry, moving_weight, grid, pull).array, device)
+    target = tensor_of(resample_smoothed(fixed_grey, grid).array, place)
+    source = tensor_of(resample(small, grid, pull).array, place)
+    weight = tensor_of(_coverage(moving.geometry, moving_weight, grid, pull).array, place)
     if fixed_weight is not None:
-        weight = weight * tensor_of(resample_smoothed(fixed_weight, grid).array, device)
+        weight = weight * tensor_of(resample_smoothed(fixed_weight, grid).array, place)
     weight = -functional.max_pool3d(
         -weight, [1 + 2 * min(1, n - 1) for n in grid.shape], 1, [min(1, n - 1) for n in grid.shape]
     )

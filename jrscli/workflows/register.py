@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from jrscli.errors import InputError, ProviderError, UsageError
+from jrscli.errors import InputError, UsageError
 from jrscli.progress import Progress, silent
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.geometry import Geometry
@@ -83,13 +83,12 @@ def register(
     Raises UsageError `usage.preset`, `usage.init`, `usage.device`; InputError `image.flat`, `image.dims`, `mask.empty`;
     ProviderError `provider.cuda`.
     """
-    import torch
-
+    from jrscli.engine.device import use_threads
     from jrscli.engine.pair import optimise
 
     _check(fixed, moving, preset, init)
     if threads:
-        torch.set_num_threads(threads)
+        use_threads(threads)
     found = optimise(
         fixed,
         moving,
@@ -98,7 +97,7 @@ def register(
         linear_only=linear_only,
         fixed_weight=_weight(fixed_mask, "fixed"),
         moving_weight=_weight(moving_mask, "moving"),
-        device=_device(device),
+        device=device,
         seed=seed,
         progress=progress,
     )
@@ -151,21 +150,6 @@ def _weight(mask: LabelMap | None, role: str) -> Volume | None:
     if not mask.array.any():
         raise InputError(f"the {role} mask is empty", code="mask.empty", hint="a mask is non-zero where the image counts")
     return Volume((mask.array != 0).astype(np.float32), mask.geometry)
-
-
-def _device(name: str):  # type: ignore[no-untyped-def]  # torch is not imported at the top of a workflow
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
-        raise UsageError(f"no device named {name}", code="usage.device", hint="one of auto, cpu, cuda, cuda:N")
-    if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
-        raise ProviderError(
-            f"{name} is not available to torch here", code="provider.cuda", hint="see jrs doctor, or use --device cpu"
-        )
-    return torch.device(name)
 
 
 def _determinants(transform: Transform, fixed: Geometry) -> tuple[float, float, float]:
