@@ -154,11 +154,12 @@ def write_registration(
     from jrscli.io.output import write_bytes
     from jrscli.io.sidecar import Sidecar
     from jrscli.io.transforms import write_transform
+    from jrscli.io.whole_numbers import rounded_like
     from jrscli.report.overlay import draw_overlay
     from jrscli.spatial.resample import resample
 
     warped = registration.warp(moving.volume, fixed.volume.geometry)
-    write_image(warped, results.add("image", "warped.nii.gz"))
+    write_image(rounded_like(warped, moving.volume), results.add("image", "warped.nii.gz"))
     before = resample(moving.volume, fixed.volume.geometry)
     picture = draw_overlay(fixed.volume, warped, before=before, contours=outlines)
     write_bytes(picture, results.add("overlay", "overlay.png"))

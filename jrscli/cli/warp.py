@@ -106,6 +106,7 @@ def _warp_points(run: Run, results: Results, movement: Movement, path: Path, tag
 def _warp_image(run: Run, results: Results, movement: Movement, path: Path, interp: str, tag: str) -> None:
     from jrscli.io import write_image, write_labels
     from jrscli.io.label_map import holds_labels, labels_from_volume
+    from jrscli.io.whole_numbers import rounded_like
     from jrscli.spatial.resample import resample, resample_labels
 
     image = run.image("input", path)
@@ -124,7 +125,7 @@ def _warp_image(run: Run, results: Results, movement: Movement, path: Path, inte
         return
     how = "linear" if interp == "auto" else interp
     warped = resample(image.volume, target, movement.image_map, interpolation=how)  # type: ignore[arg-type]
-    write_image(warped, results.add("image", f"warped_space-{movement.space}{tag}.nii.gz"))
+    write_image(rounded_like(warped, image.volume), results.add("image", f"warped_space-{movement.space}{tag}.nii.gz"))
 
 
 def _warp_contours(run: Run, results: Results, movement: Movement, path: Path, reference: ImageFile | None, tag: str) -> None:

@@ -55,10 +55,11 @@ def test_the_image_is_on_the_fixed_grid_and_itk_agrees_with_it(
     jrs("register", *pair, "-o", tmp_path)
     warped = read_image(tmp_path / "warped.nii.gz").volume
     assert warped.geometry.matches(files.fixed)
+    assert warped.array.dtype == np.int16
     fixed, moving = (sitk.ReadImage(str(path)) for path in pair)
     transform = sitk.ReadTransform(str(tmp_path / f"{FORWARD}.h5"))
     expected = sitk.Resample(sitk.Cast(moving, sitk.sitkFloat32), fixed, transform, sitk.sitkLinear, float(warped.array.min()))
-    np.testing.assert_allclose(sitk.GetArrayFromImage(expected).transpose(2, 1, 0), warped.array, atol=0.01)
+    np.testing.assert_allclose(sitk.GetArrayFromImage(expected).transpose(2, 1, 0), warped.array, atol=0.51)
 
 
 def test_the_sidecars_say_both_directions(jrs: Callable, files: Any, pair: Any, optimiser: Any, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_the_inverse_file_and_the_inverse_option_agree(jrs: Callable, files: Any
     np.testing.assert_array_equal(read_image(one).volume.array, read_image(two).volume.array)
     twin.unlink()
     three = jrs("warp", "--xfm", xfm, "--inverse", files.folder / "fixed.nii.gz", "-o", tmp_path / "c").paths["image"]
-    np.testing.assert_allclose(read_image(three).volume.array, read_image(one).volume.array, atol=0.5)
+    np.testing.assert_allclose(read_image(three).volume.array, read_image(one).volume.array, atol=1)
 
 
 def test_labels_are_told_and_stay_whole(jrs: Callable, files: Any, xfm: Path, tmp_path: Path) -> None:
