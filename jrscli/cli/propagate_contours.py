@@ -133,9 +133,10 @@ def carry_to(
     run: Run, results: Results, plan: ImageFile, source: StructureSet | LabelMap, daily: ImageFile, **settings: Any
 ) -> Propagation:
     """Propagate to one daily image, write everything and say what became of each ROI."""
+    from jrscli.api import start_for
     from jrscli.workflows.propagate import propagate
 
-    carried = propagate(plan.volume, source, daily.volume, progress=run.talk, init=start_of(plan, daily), **settings)
+    carried = propagate(plan.volume, source, daily.volume, progress=run.talk, init=start_for("auto", daily, plan), **settings)
     describe(run, carried.registration, "auto")
     run.note(carried.notices)
     write_propagation(run, results, carried, source, plan, daily)
@@ -183,9 +184,3 @@ def write_propagation(
 
 def _cc(volume: float | None) -> str:
     return f"{volume:9.2f} cc" if volume is not None else "        - "
-
-
-def start_of(planning: ImageFile, daily: ImageFile) -> str:
-    """Two images of one DICOM frame of reference start where their headers say."""
-    shared = planning.frame_of_reference_uid is not None and planning.frame_of_reference_uid == daily.frame_of_reference_uid
-    return "header" if shared else "auto"

@@ -84,13 +84,14 @@ def register(
         failed = None
         with run.results(default_folder(output, fixed_image.stem), exist.value) as results:
             if not results.skipped:
+                from jrscli.api import start_for
                 from jrscli.workflows.register import register as compute
 
                 registration = compute(
                     fixed_image.volume,
                     moving_image.volume,
                     preset=preset.value,
-                    init=_shared_frame(start, fixed_image, moving_image),
+                    init=start_for(start, fixed_image, moving_image),
                     linear_only=linear_only,
                     seed=seed,
                     threads=threads,
@@ -205,12 +206,6 @@ def _start(init: str, run: Run) -> Any:
     start = read_transform(init).as_affine()
     run.record.add_input("init", Path(init), "transform")
     return start
-
-
-def _shared_frame(start: Any, fixed: ImageFile, moving: ImageFile) -> Any:
-    """`auto` is `header` for two images of one DICOM frame of reference."""
-    shared = fixed.frame_of_reference_uid is not None and fixed.frame_of_reference_uid == moving.frame_of_reference_uid
-    return "header" if start == "auto" and shared else start
 
 
 def _field_file(path: Path, exist: Any) -> Any:

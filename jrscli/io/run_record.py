@@ -13,9 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jrscli import __version__
 from jrscli.errors import Notice
 from jrscli.io.sidecar import write_json
+from jrscli.io.software import software_version
 from jrscli.spatial.geometry import Geometry
 
 RUN_FILE = "run.json"
@@ -69,7 +69,7 @@ class RunRecord:
     def document(self) -> dict[str, Any]:
         """The record as it is written."""
         return {
-            "jrs": __version__,
+            "jrs": software_version(),
             "command": self.command,
             "status": self.status,
             **({"code": self.code} if self.code else {}),

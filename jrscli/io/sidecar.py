@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from jrscli import __version__
 from jrscli.errors import InputError, WriteError
+from jrscli.io.software import software_version
 from jrscli.spatial.geometry import Geometry
 
 Direction = Literal["moving_to_fixed", "fixed_to_moving"]
@@ -54,7 +54,7 @@ class Sidecar:
             "moving": _grid(self.moving, self.moving_has_frame),
             **({"inverse": self.inverse} if self.inverse else {}),
             **self.facts,
-            "jrs": __version__,
+            "jrs": software_version(),
         }
 
 

@@ -1,0 +1,13 @@
+"""The version that written files name. (The package itself sits above this floor, so it cannot be asked.)"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+
+def software_version() -> str:
+    """The version of the installed package."""
+    try:
+        return version("jrscli")
+    except PackageNotFoundError:
+        return "unknown"
