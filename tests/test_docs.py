@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -119,6 +120,19 @@ def test_the_example_of_the_conventions_runs():
         code, _, said = line.partition("# ")
         if said.startswith("array"):
             assert np.allclose(eval(code, names), eval(said, {"array": np.array}))
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path, monkeypatch):
+    data = ROOT / "tests/data/hippocampus"
+    for name, image in zip(("fixed", "moving"), sorted((data / "images").iterdir()), strict=False):
+        shutil.copy(image, tmp_path / f"{name}.nii.gz")
+        shutil.copy(data / "labels" / image.name, tmp_path / f"{name}-labels.nii.gz")
+    (example,) = blocks(ROOT / "README.md", "python")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert (tmp_path / "warped.nii.gz").exists()
+    assert names["evaluation"].mean("dice.v1") > 0.6
 
 
 def test_a_transform_means_the_same_in_simpleitk(oblique, blob, tmp_path, monkeypatch):
