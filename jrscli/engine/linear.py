@@ -13,13 +13,17 @@ from torch import Tensor
 
 from jrscli.engine.poses import STRETCH, Poses, free_parameters
 from jrscli.engine.prepare import tensor_of, working_grid
-from jrscli.nn.losses import LocalCorrelation
+from jrscli.nn.losses import LocalCorrelation, MutualInformation
 from jrscli.nn.warp import identity_like, sample
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.resample import resample_smoothed
 from jrscli.spatial.volume import Volume
 
-COARSE, MIDDLE, FINE = 10_000, 60_000, 250_000
+COARSE, MIDDLE, FINE = 8_000, 50_000, 250_000
+"""Voxels of the three grids."""
+INFORMATION_SAMPLES = 8_000
+SAME_CONTRAST = 0.6
+"""Above this signed share of local correlation two images count as one contrast."""
 ROTATIONS_DEG = 20.0
 RANDOM_POSES = 48
 
@@ -28,9 +32,11 @@ RANDOM_POSES = 48
 class LinearResult:
     """The linear map (fixed mm -> moving mm) and how sure it is.
 
-    start: which start won. agreement: share of the best starts that ended within two coarse voxels of it.
-    similarity: mean local squared correlation, 0 … 1. standout: how many standard deviations that is above random poses.
-    overlap: share of the fixed field that the moving image covers. failed: why the map is not to be trusted, or None.
+    start: which start won. agreement: share of the starts that ended within two coarse voxels of it.
+    similarity: local squared correlation + normalised mutual information, 0 … 2. standout: how many standard deviations that is
+    above random poses. overlap: share of the fixed field that the moving image covers.
+    contrast: signed share of the local correlation, −1 … 1; affine is tried above `SAME_CONTRAST` only, because between
+    contrasts its six more parameters follow noise. failed: why the map is not to be trusted, or None.
     """
 
     affine: AffineTransform
@@ -40,6 +46,7 @@ class LinearResult:
     similarity: float
     standout: float
     overlap: float
+    contrast: float
     failed: str | None
 
 
@@ -56,30 +63,58 @@ class _Level:
         self.weight = None if weight is None else tensor_of(resample_smoothed(weight, grid).array, device)
         coarseness = np.array(grid.spacing_mm) / self.spacing
         self.correlation = LocalCorrelation(self.fixed, [max(1, round(2 / c)) for c in coarseness], 0.05)
+        # mutual information needs fewer samples than the correlation: every n-th voxel along each axis
+        self.stride = max(1, round((self.fixed.numel() / INFORMATION_SAMPLES) ** (1 / 3)))
+        self.information = MutualInformation(self._thinned(self.fixed)[0])
         self.index = identity_like(self.fixed.expand(-1, 3, -1, -1, -1))[0]
         self.to_mm = torch.tensor(grid.affine, dtype=torch.float32, device=device)
         self.to_index = torch.tensor(np.linalg.inv(moving_grid.affine), dtype=torch.float32, device=device)
         self.size = torch.tensor(moving_grid.shape, dtype=torch.float32, device=device).view(1, 3, 1, 1, 1)
 
-    def value(self, maps: Float[Tensor, "b 4 4"]) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
-        """Mean local squared correlation of every map, and the share of the fixed field it covers.
+    def _thinned(self, image: Float[Tensor, "b 1 i j k"]) -> Float[Tensor, "b n"]:
+        n = self.stride
+        return image[:, 0, ::n, ::n, ::n].flatten(1)
 
-        The mean is over the covered part, times the root of that share: a map gains little by moving the image away.
-        """
+    def _moved(self, maps: Float[Tensor, "b 4 4"]) -> tuple[Float[Tensor, "b 1 i j k"], Float[Tensor, "b 1 i j k"]]:
+        """The moving image through every map, and how much each voxel of it counts."""
         total = self.to_index @ maps @ self.to_mm
         index = torch.einsum("bxy,yijk->bxijk", total[:, :3, :3], self.index) + total[:, :3, 3].view(-1, 3, 1, 1, 1)
         moved = sample(self.moving.expand(len(maps), -1, -1, -1, -1), index)
         covered = ((index + 0.5).clamp(0, 1) * (self.size - 0.5 - index).clamp(0, 1)).prod(1, keepdim=True)
-        weight = covered if self.weight is None else covered * self.weight
-        full = self.fixed.numel() if self.weight is None else float(self.weight.sum())
+        return moved, covered if self.weight is None else covered * self.weight
+
+    def value(self, maps: Float[Tensor, "b 4 4"], *, information: bool = True) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
+        """The similarity of every map (local squared correlation + mutual information if asked), and the share it covers.
+
+        Both are means over the covered part, times the root of that share: a map gains little by moving the image away.
+        """
+        moved, weight = self._moved(maps)
         axes = (1, 2, 3, 4)
-        share = weight.sum(axes) / max(full, 1.0)
-        fit = (self.correlation.map(moved) * weight).sum(axes) / max(full, 1.0)
-        return fit / (share + 1e-3).sqrt(), share
+        full = float(self.fixed.numel() if self.weight is None else self.weight.sum().clamp_min(1.0))
+        share = weight.sum(axes) / full
+        local = (self.correlation.map(moved) * weight).sum(axes) / (full * (share + 1e-3))
+        if information:
+            local = local + self.information(self._thinned(moved), self._thinned(weight))
+        return local * (share + 1e-3).sqrt(), share
+
+    def signed_correlation(self, maps: Float[Tensor, "1 4 4"]) -> float:
+        """Σ sign·cc / Σ cc of the local correlation, −1 … 1: near 1 where both images show one contrast."""
+        with torch.no_grad():
+            moved, weight = self._moved(maps)
+            signed = self.correlation.signed_map(moved) * weight
+            return float(signed.sum() / signed.abs().sum().clamp_min(1e-6))
 
 
 def _climb(
-    level: _Level, poses: Poses, p: Float[Tensor, "b 12"], *, affine: bool, steps: int, rate: float, tick: Callable[[], None]
+    level: _Level,
+    poses: Poses,
+    p: Float[Tensor, "b 12"],
+    *,
+    affine: bool,
+    information: bool = True,
+    steps: int,
+    rate: float,
+    tick: Callable[[], None],
 ) -> tuple[Float[Tensor, "b 12"], Float[Tensor, "b"]]:
     """The best parameters seen on the way up, per row, and their similarity."""
     p = p.clone().requires_grad_()
@@ -89,7 +124,7 @@ def _climb(
     best_p = p.detach().clone()
     for step in range(steps):
         optimiser.zero_grad()
-        value, _ = level.value(poses.matrices(p))
+        value, _ = level.value(poses.matrices(p), information=information)
         with torch.no_grad():
             better = value > best
             best[better] = value.detach()[better]
@@ -191,10 +226,13 @@ def align(
     winner = value.argmax()[None]
     poses, p = poses.take(winner), p[winner]
     name = list(shifts)[int(rows[winner]) // len(turns)]
+    contrast = middle.signed_correlation(poses.matrices(p))
+    same = contrast > SAME_CONTRAST
+    affine = affine and same
     if affine:
-        p, _ = _climb(middle, poses, p, affine=True, steps=35, rate=0.4, tick=tick)
+        p, _ = _climb(middle, poses, p, affine=True, information=not same, steps=35, rate=0.4, tick=tick)
     fine = _Level(fixed, moving, FINE, weight, device)
-    p, value = _climb(fine, poses, p, affine=affine, steps=20, rate=0.3, tick=tick)
+    p, value = _climb(fine, poses, p, affine=affine, information=not same, steps=20, rate=0.3, tick=tick)
     with torch.no_grad():
         matrix = poses.matrices(p)
         coarse_value, share = coarse.value(matrix)
@@ -208,6 +246,7 @@ def align(
         similarity=float(value[0]),
         standout=standout,
         overlap=float(share[0]),
+        contrast=contrast,
         failed=_verdict(standout, float(share[0])),
     )
 

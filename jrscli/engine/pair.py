@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from jrscli.engine.device import device_named
-from jrscli.engine.diffeomorphic import Plan, deform, level_shape, shrunk
+from jrscli.engine.diffeomorphic import Plan, deform
 from jrscli.engine.folding import determinant, unfolded
 from jrscli.engine.inverse import faded, invert, margin_for
-from jrscli.engine.linear import LinearResult, align
+from jrscli.engine.linear import SAME_CONTRAST, LinearResult, align
 from jrscli.engine.prepare import scaled, tensor_of, working_grid
 from jrscli.nn.losses import LocalCorrelation
 from jrscli.nn.warp import warp
@@ -42,8 +42,6 @@ EFFORTS = {
     "balanced": Effort(1_100_000, Plan(shrinks=(4, 2, 1), steps=(60, 60, 40))),
     "best": Effort(2_500_000, Plan(shrinks=(8, 4, 2, 1), steps=(60, 80, 80, 60))),
 }
-SAME_CONTRAST = 0.6
-"""Above this signed share of local correlation two images count as one contrast."""
 
 
 @dataclass
@@ -135,13 +133,13 @@ def optimise(
         -weight, [1 + 2 * min(1, n - 1) for n in grid.shape], 1, [min(1, n - 1) for n in grid.shape]
     )
     tick = clock.begin("deformable", sum(effort.plan.steps) // 10)
-    alike = _signed_correlation(target, source, weight, grid.spacing_mm)
-    field_voxels = deform(target, source, weight, grid.spacing_mm, effort.plan, same_contrast=alike > SAME_CONTRAST, tick=tick)
-    clock.end(contrast="same" if alike > SAME_CONTRAST else "different", signed_correlation=round(alike, 3))
+    same = linear.contrast > SAME_CONTRAST
+    field_voxels = deform(target, source, weight, grid.spacing_mm, effort.plan, same_contrast=same, tick=tick)
+    clock.end(contrast="same" if same else "different")
 
     clock.begin("unfold", 1)
     field_voxels = unfolded(field_voxels)
-    gain = _gain(target, source, weight, field_voxels, grid.spacing_mm, alike > SAME_CONTRAST)
+    gain = _gain(target, source, weight, field_voxels, grid.spacing_mm, same)
     if gain < 0:  # never hand out a field that fits worse than the linear map alone
         field_voxels = torch.zeros_like(field_voxels)
     clock.end(smallest_determinant=round(float(determinant(field_voxels).min()), 4), similarity_gain=round(gain, 4))
@@ -170,15 +168,6 @@ def _coverage(moving: Geometry, moving_weight: Volume | None, grid: Geometry, pu
 def _local(fixed: Tensor, spacing: tuple[float, float, float], radius: float = 2.0) -> LocalCorrelation:
     finest = min(s for s, n in zip(spacing, fixed.shape[2:], strict=True) if n > 1)
     return LocalCorrelation(fixed, [round(radius * finest / s) for s in spacing], 0.05)
-
-
-def _signed_correlation(fixed: Tensor, moved: Tensor, weight: Tensor, spacing: tuple[float, float, float]) -> float:
-    """Σ sign·cc / Σ cc of the local correlation, −1 … 1: near 1 where both images show one contrast."""
-    size = level_shape(fixed.shape[2:], spacing, 2)
-    level = [s * (n - 1) / (m - 1) if m > 1 else s for s, n, m in zip(spacing, fixed.shape[2:], size, strict=True)]
-    correlation = _local(shrunk(fixed, size), (level[0], level[1], level[2]))
-    signed = correlation.signed_map(shrunk(moved, size)) * shrunk(weight, size)
-    return float(signed.sum() / signed.abs().sum().clamp_min(1e-6))
 
 
 def _gain(
