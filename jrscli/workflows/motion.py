@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from jrscli.spatial.transform import Transform
 
 SAMPLING_MM = 4.0
 MARGIN_MM = 24.0
-TRIES = 60
+TRIES = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,10 @@ class Motion:
         back = Transform((self.rigid.inverse(), field.inverse()))
         return Transform((field, self.rigid)), back
 
+    def _with_peak(self, peak_mm: float, grid: Geometry) -> Motion:
+        size = float(np.linalg.norm(self._field(grid), axis=-1).max())
+        return replace(self, amplitudes_mm=self.amplitudes_mm * (peak_mm / max(size, 1e-6)))
+
     def _field(self, grid: Geometry) -> Float[np.ndarray, "i j k 3"]:
         field = np.empty((*grid.shape, 3), np.float32)
         i, j = np.meshgrid(*(np.arange(n) for n in grid.shape[:2]), indexing="ij")
@@ -73,34 +77,26 @@ def random_motion(
     shift_mm: float = 4.0,
     rotation_deg: float = 2.5,
     peak_mm: float = 10.0,
+    apart: bool = True,
 ) -> Motion:
     """A motion of the grid's content: rigid by this shift and rotation, then a smooth bend with this peak over the grid.
 
-    Each target moves by its own nearly full-size bend, in a direction of its own that does not undo the rigid part; a few bumps
-    more move what lies between. Draws that squeeze tissue below 0.4 or stretch it above 2.2 of its volume are thrown away.
+    apart: each target moves by its own nearly full-size bend, in a direction of its own that does not undo the rigid part,
+    and a few bumps more move what lies between; one must see the targets in the image to follow that. Otherwise wide bumps
+    bend the whole region, and the targets go with the tissue round them, none by less than 0.8 of the peak in all.
+    Draws that squeeze tissue below 0.4 or stretch it above 2.2 of its volume are thrown away.
 
     Raises InputError `simulate.motion` when no draw of this size is smooth enough.
     """
     rng = np.random.default_rng(seed)
-    extent = (np.array(geometry.shape) - 1) * np.array(geometry.spacing_mm)
+    targets = np.asarray(targets_mm, float).reshape(-1, 3)
+    grid, coarse = geometry.with_spacing((2 * SAMPLING_MM,) * 3), geometry.with_spacing((8 * SAMPLING_MM,) * 3)
     for _ in range(TRIES):
         rigid = _random_rigid(rng, geometry.centre_mm, shift_mm, rotation_deg)
-        others = geometry.centre_mm + (rng.uniform(-0.35, 0.35, (6, 3)) * extent) @ geometry.axes.T
-        if len(targets_mm):
-            distance = np.linalg.norm(others[:, None] - targets_mm[None], axis=2).min(axis=1)
-            others = others[distance > 45]
-        targets = np.asarray(targets_mm, float).reshape(-1, 3)
-        wanted = np.concatenate(
-            [_directions(rng, targets, rigid) * rng.uniform(0.85, 1, (len(targets), 1)), _unit(rng, len(others)) * 0.6]
-        )
-        centres = np.concatenate([targets, others])
-        reach = float(rng.uniform(62, 75))
-        kernel = np.stack([_bump(centres - centre, reach) for centre in centres], axis=1)
-        amplitudes = np.linalg.lstsq(kernel, wanted, rcond=None)[0]
-        motion = Motion(centres, amplitudes, np.full(len(centres), reach), rigid)
-        grid = geometry.with_spacing((2 * SAMPLING_MM,) * 3)
-        size = float(np.linalg.norm(motion._field(grid), axis=-1).max())
-        motion = Motion(centres, amplitudes * (peak_mm / max(size, 1e-6)), motion.reaches_mm, rigid)
+        motion = (_bumps_apart if apart else _bumps_together)(rng, geometry, targets, rigid)
+        if not apart and not _all_move(motion._with_peak(peak_mm, coarse), targets, 0.8 * peak_mm):
+            continue
+        motion = motion._with_peak(peak_mm, grid)
         jacobian = DisplacementField(motion._field(grid), grid).jacobian()
         if jacobian.min() > 0.4 and jacobian.max() < 2.2:
             return motion
@@ -109,6 +105,32 @@ def random_motion(
         code="simulate.motion",
         hint="ask for a smaller peak, or another seed",
     )
+
+
+def _bumps_apart(rng: np.random.Generator, geometry: Geometry, targets: np.ndarray, rigid: AffineTransform) -> Motion:
+    """Bumps whose sum has a size and direction of its own at each target."""
+    extent = (np.array(geometry.shape) - 1) * np.array(geometry.spacing_mm)
+    others = geometry.centre_mm + (rng.uniform(-0.35, 0.35, (6, 3)) * extent) @ geometry.axes.T
+    if len(targets):
+        others = others[np.linalg.norm(others[:, None] - targets[None], axis=2).min(axis=1) > 45]
+    own = _directions(rng, targets, rigid) * rng.uniform(0.85, 1, (len(targets), 1))
+    wanted = np.concatenate([own, _unit(rng, len(others)) * 0.6])
+    centres = np.concatenate([targets, others])
+    reach = float(rng.uniform(62, 75))
+    kernel = np.stack([_bump(centres - centre, reach) for centre in centres], axis=1)
+    amplitudes = np.linalg.lstsq(kernel, wanted, rcond=None)[0]
+    return Motion(centres, amplitudes, np.full(len(centres), reach), rigid)
+
+
+def _bumps_together(rng: np.random.Generator, geometry: Geometry, targets: np.ndarray, rigid: AffineTransform) -> Motion:
+    """Five wide bumps round the middle of the targets."""
+    middle = targets.mean(axis=0) if len(targets) else geometry.centre_mm
+    centres = middle + rng.uniform(-70, 70, (5, 3))
+    return Motion(centres, _unit(rng, 5) * rng.uniform(0.4, 1, (5, 1)), rng.uniform(110, 150, 5), rigid)
+
+
+def _all_move(motion: Motion, targets: np.ndarray, least_mm: float) -> bool:
+    return bool((np.linalg.norm(motion.map_points(targets) - targets, axis=1) >= least_mm).all())
 
 
 def _random_rigid(rng: np.random.Generator, centre_mm: np.ndarray, shift_mm: float, rotation_deg: float) -> AffineTransform:

@@ -45,6 +45,7 @@ def deform_study(
     shift_mm: float = 4.0,
     rotation_deg: float = 2.5,
     peak_mm: float = 10.0,
+    apart: bool = True,
     noise_hu: float = 25.0,
     shading_hu: float = 40.0,
     geometry: Geometry | None = None,
@@ -54,7 +55,7 @@ def deform_study(
 
     The motion is a rotation and shift after a smooth bend with a peak of ``peak_mm``. The patient goes on beyond the ends of
     the planning image as its first and last slice show it. geometry: the daily grid, by default one of its own over the same
-    field.
+    field. apart: whether each structure moves its own way, or all with the region they lie in (`random_motion`).
 
     Raises InputError `simulate.motion` for a motion that cannot be smooth.
     """
@@ -67,6 +68,7 @@ def deform_study(
         shift_mm=shift_mm,
         rotation_deg=rotation_deg,
         peak_mm=peak_mm,
+        apart=apart,
     )
     transform, inverse = motion.sampled(grid)
     still = resample(_extended(planning), grid, transform).array

@@ -34,6 +34,16 @@ def test_each_target_moves_and_its_bend_does_not_undo_the_rigid_part():
     assert ((bend * rigid).sum(axis=1) >= -1e-6).all()
 
 
+def test_together_the_region_bends_smoothly_and_every_target_moves():
+    motion = random_motion(GRID, TARGETS, 3, apart=False)
+    assert (np.linalg.norm(motion.map_points(TARGETS) - TARGETS, axis=1) >= 7.5).all()
+    jacobian = motion.sampled(GRID)[0].displacement(GRID).jacobian()
+    apart = random_motion(GRID, TARGETS, 3).sampled(GRID)[0].displacement(GRID).jacobian()
+    assert np.ptp(jacobian) < 0.7 * np.ptp(apart)
+    bends = np.linalg.norm(motion.bend(GRID.index_to_world(np.argwhere(np.ones(GRID.shape)))), axis=1)
+    assert bends.max() == pytest.approx(10.0, abs=0.3)
+
+
 def test_sampled_transform_is_the_formula_and_its_inverse_goes_back():
     motion = random_motion(GRID, TARGETS, 1)
     transform, inverse = motion.sampled(GRID)
