@@ -35,7 +35,7 @@ from jrscli.workflows.simulate import Simulation, deform_study
 
 pytestmark = pytest.mark.benchmark
 CASES = {"pelvis": ("pelvis-phantom", "CT", "RS", 2, False), "sarcoma": ("sarcoma/STS_002", "CT/image", "CT/mask", 0, True)}
-# folder, images, contours, seed, and whether the structures move each its own way: the organs of the phantom are drawn into even
+# folder, images, contours, seed, and whether structures move each its own way: the organs of the phantom are drawn into even
 # plastic, so there only what the region does can be seen
 MUST_MOVE = {"Bladder", "PTV", "FemoralHead_L", "FemoralHead_R"}
 
