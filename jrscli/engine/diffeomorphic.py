@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from jrscli.engine.features import MIND_RADIUS, mind
 from jrscli.nn.filters import gaussian
-from jrscli.nn.losses import FeatureDistance, LocalCorrelation, diffusion
+from jrscli.nn.losses import FeatureDistance, LocalCorrelation, diffusion_slope
 from jrscli.nn.warp import compose, resize_field, warp
 
 
@@ -34,7 +34,7 @@ class Plan:
     shrinks: tuple[int, ...] = (4, 2, 1)
     steps: tuple[int, ...] = (60, 60, 40)
     step_voxels: float = 0.4
-    update_sigma: float = 1.5
+    update_sigma: float = 3.0
     smoothness: float = 0.3
     radius: float = 2.0
     noise: float = 0.05
@@ -123,10 +123,10 @@ def _descend(
     power = torch.zeros_like(field[:, :1])
     for step in range(steps):
         field.requires_grad_()
-        loss = similarity(warp(moving, field)) + plan.smoothness * diffusion(field * ratio, coarseness)
-        (slope,) = torch.autograd.grad(loss, field)
+        (slope,) = torch.autograd.grad(similarity(warp(moving, field)), field)
         with torch.no_grad():
             field = field.detach()
+            slope += plan.smoothness * ratio * diffusion_slope(field * ratio, coarseness)
             force = gaussian(-slope * field.numel() / ratio, sigma) * thick
             momentum.mul_(MOMENTUM).add_(force, alpha=1 - MOMENTUM)
             power.mul_(MEMORY).add_((force * force).sum(1, keepdim=True), alpha=1 - MEMORY)

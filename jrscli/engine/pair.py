@@ -31,16 +31,29 @@ from jrscli.spatial.volume import Volume
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work a preset does: voxels of the working grid, and the plan of the deformable stage."""
+    """How much work a preset does.
+
+    voxels: of the working grid. shrinks, steps: the levels of the deformable stage.
+    finest_updates: voxels times steps on the last level; a small image gets up to as many steps there as on the level before, a
+    large one at least a third of that.
+    """
 
     voxels: int
-    plan: Plan
+    shrinks: tuple[int, ...]
+    steps: tuple[int, ...]
+    finest_updates: float
+
+    def plan(self, grid: Geometry) -> Plan:
+        """The plan for a working grid."""
+        most = self.steps[-1]
+        last = int(min(most, max(most / 3, self.finest_updates / np.prod(grid.shape))))
+        return Plan(shrinks=self.shrinks, steps=(*self.steps, last))
 
 
 EFFORTS = {
-    "fast": Effort(200_000, Plan(shrinks=(4, 2, 1), steps=(50, 40, 20))),
-    "balanced": Effort(1_100_000, Plan(shrinks=(4, 2, 1), steps=(60, 60, 40))),
-    "best": Effort(2_500_000, Plan(shrinks=(8, 4, 2, 1), steps=(60, 80, 80, 60))),
+    "fast": Effort(200_000, (4, 2, 1), (50, 40), 4e6),
+    "balanced": Effort(1_100_000, (4, 2, 1), (60, 60), 20e6),
+    "best": Effort(2_500_000, (8, 4, 2, 1), (60, 80, 80), 100e6),
 }
 
 
@@ -132,9 +145,10 @@ def optimise(
     weight = -functional.max_pool3d(
         -weight, [1 + 2 * min(1, n - 1) for n in grid.shape], 1, [min(1, n - 1) for n in grid.shape]
     )
-    tick = clock.begin("deformable", sum(effort.plan.steps) // 10)
+    plan = effort.plan(grid)
+    tick = clock.begin("deformable", sum(plan.steps) // 10)
     same = linear.contrast > SAME_CONTRAST
-    field_voxels = deform(target, source, weight, grid.spacing_mm, effort.plan, same_contrast=same, tick=tick)
+    field_voxels = deform(target, source, weight, grid.spacing_mm, plan, same_contrast=same, tick=tick)
     clock.end(contrast="same" if same else "different")
 
     clock.begin("unfold", 1)

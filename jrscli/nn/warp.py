@@ -1,4 +1,4 @@
-"""Warp, compose, integrate: the one place that knows grid_sample's reversed order of axes."""
+"""Warp, compose, resize: the one place that knows grid_sample's reversed order of axes."""
 
 from __future__ import annotations
 
@@ -45,17 +45,6 @@ def warp(
 def compose(first: Float[Tensor, "b 3 i j k"], second: Float[Tensor, "b 3 i j k"]) -> Float[Tensor, "b 3 i j k"]:
     """The field of "``first``, then ``second``": ``u(x) = first(x) + second(x + first(x))``."""
     return first + warp(second, first)
-
-
-def integrate(velocity: Float[Tensor, "b 3 i j k"], squarings: int) -> Float[Tensor, "b 3 i j k"]:
-    """exp(velocity) by scaling and squaring, as a displacement in voxels.
-
-    Source: Arsigny et al., MICCAI 2006, doi:10.1007/11866565_113.
-    """
-    field = velocity / 2**squarings
-    for _ in range(squarings):
-        field = compose(field, field)
-    return field
 
 
 def resize_field(field: Float[Tensor, "b 3 i j k"], shape: Sequence[int]) -> Float[Tensor, "b 3 l m n"]:

@@ -1,0 +1,98 @@
+"""The deformable stage: known motion found, no folds, an inverse that is one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from jrscli.engine.features import mind
+from jrscli.engine.folding import determinant, unfolded
+from jrscli.engine.inverse import faded, invert, margin_for
+from jrscli.engine.pair import optimise
+from jrscli.nn.warp import compose
+from jrscli.spatial.displacement import DisplacementField
+from jrscli.spatial.resample import resample
+from jrscli.spatial.transform import Transform
+from jrscli.spatial.volume import Volume
+from jrscli.workflows.register import register
+
+
+@pytest.fixture(scope="module")
+def truth(head: Volume) -> DisplacementField:
+    """A smooth field of up to 7 mm that fades towards the border."""
+    rng = np.random.default_rng(5)
+    u = np.stack([gaussian_filter(rng.standard_normal(head.array.shape), (5, 5, 3.5), mode="constant") for _ in range(3)], -1)
+    return DisplacementField((7 * u / np.linalg.norm(u, axis=-1).max()).astype(np.float32), head.geometry)
+
+
+def tissue(head: Volume) -> np.ndarray:
+    return gaussian_filter(head.array, 1) > 200
+
+
+def mean_error(transform: Transform, truth: DisplacementField, where: np.ndarray) -> float:
+    found = transform.displacement(truth.geometry).array
+    return float(np.linalg.norm(found - truth.array, axis=-1)[where].mean())
+
+
+@pytest.mark.parametrize("contrast", ["same", "different"])
+def test_known_motion_is_found(head: Volume, truth: DisplacementField, contrast: str) -> None:
+    fixed = resample(head, head.geometry, Transform((truth,)))
+    moving = head
+    if contrast == "different":
+        fixed = Volume((np.sin(fixed.array / 1000 * 5.5) * (fixed.array > 150)).astype(np.float32), fixed.geometry)
+    result = register(fixed, moving, preset="balanced")
+    before = float(np.linalg.norm(truth.array, axis=-1)[tissue(fixed if contrast == "same" else head)].mean())
+    after = mean_error(result.transform, truth, tissue(head))
+    assert after < (0.35 if contrast == "same" else 0.75) * before
+    assert result.folding_percent == 0
+    assert result.jacobian_min > 0
+    assert result.inverse_consistency_p95_mm < 0.3
+
+
+def test_equal_runs_give_equal_fields(head: Volume, truth: DisplacementField) -> None:
+    fixed = resample(head, head.geometry, Transform((truth,)))
+    one, other = (optimise(fixed, head, preset="fast") for _ in range(2))
+    assert one.displacement is not None
+    assert other.displacement is not None
+    np.testing.assert_array_equal(one.displacement.array, other.displacement.array)
+
+
+def test_linear_only_is_linear(head: Volume) -> None:
+    result = register(head, head, linear_only=True)
+    assert result.transform.is_linear
+    corners = head.geometry.corners_mm
+    assert np.linalg.norm(result.transform.map_points(corners) - corners, axis=1).max() < 0.2
+
+
+def test_a_planted_fold_is_mended() -> None:
+    field = torch.zeros(1, 3, 16, 16, 16)
+    field[0, 0, 7], field[0, 0, 9] = 1.6, -1.6
+    assert float(determinant(field).min()) < 0
+    mended = unfolded(field)
+    for scheme in ("central", "forward", "backward"):
+        assert float(determinant(mended, scheme).min()) > 0
+    assert torch.equal(mended[:, :, :2], field[:, :, :2])
+
+
+def test_determinant_agrees_with_the_field_of_the_spatial_core(truth: DisplacementField) -> None:
+    voxels = torch.from_numpy(truth.to_voxels()).permute(3, 0, 1, 2)[None]
+    np.testing.assert_allclose(determinant(voxels)[0, 0], truth.jacobian(), atol=1e-4)
+
+
+def test_inverse_undoes_a_large_field() -> None:
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.randn(1, 3, 5, 5, 5, generator=generator)
+    field = unfolded(3.5 * torch.nn.functional.interpolate(coarse, (32, 32, 32), mode="trilinear", align_corners=True))
+    wide = faded(field, margin_for(field))
+    back = invert(wide)
+    assert float(wide[:, :, 0].abs().max()) < 1e-6
+    assert float(compose(back, wide).abs().max()) < 0.05
+
+
+def test_mind_does_not_see_the_contrast(head: Volume) -> None:
+    image = torch.from_numpy(head.array.copy())[None, None] / 1000
+    assert float((mind(image, 1) - mind(1 - 0.7 * image, 1)).abs().max()) < 1e-3
+    shifted = torch.roll(image, 2, dims=2)
+    assert float((mind(image, 1) - mind(shifted, 1)).abs().mean()) > 0.05
