@@ -37,7 +37,7 @@ class Plan:
     update_sigma: float = 3.0
     smoothness: float = 0.3
     radius: float = 2.0
-    noise: float = 0.05
+    noise: float = 0.01
 
 
 MOMENTUM, MEMORY = 0.8, 0.9
