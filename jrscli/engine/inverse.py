@@ -14,16 +14,17 @@ from jrscli.nn.warp import identity_like, sample
 
 FAR_VOXELS = 32
 """The widest margin."""
+NEWTON_STEPS = 40
 CLOSE_VOXELS = 0.01
 """Residual at which a point counts as inverted."""
 
 
 def margin_for(field: Float[Tensor, "1 3 i j k"]) -> tuple[int, int, int]:
-    """Voxels to add on every side so that the field can fade there without folding (twice its largest value, and 2)."""
+    """Voxels to add on every side so that the field can fade there slowly (three times its largest value, and 2)."""
     sizes = []
     for axis in range(3):
         largest = float(field[:, axis].abs().max())
-        sizes.append(min(math.ceil(2 * largest) + 2, FAR_VOXELS) if field.shape[axis + 2] > 1 else 0)
+        sizes.append(min(math.ceil(3 * largest) + 2, FAR_VOXELS) if field.shape[axis + 2] > 1 else 0)
     return sizes[0], sizes[1], sizes[2]
 
 
@@ -60,20 +61,23 @@ def invert(field: Float[Tensor, "1 3 i j k"]) -> Float[Tensor, "1 3 i j k"]:
     place = torch.stack([axis.to(field.dtype) for axis in where])[None, :, :, None, None]
     w = inverse[:, :, where[0], where[1], where[2]][..., None, None]
     derivative = torch.cat(_gradient(field, "central"), dim=1)
-    best, smallest = w, torch.full_like(w[:, :1], math.inf)
-    for _ in range(25):
-        r = w + sample(field, place + w)
-        size = r.norm(dim=1, keepdim=True)
-        better = size < smallest
-        best, smallest = torch.where(better, w, best), torch.where(better, size, smallest)
-        if float(smallest.max()) < CLOSE_VOXELS:
+    residual_here = w + sample(field, place + w)
+    size = residual_here.norm(dim=1, keepdim=True)
+    reach = torch.ones_like(size)
+    for _ in range(NEWTON_STEPS):
+        if float(size.max()) < CLOSE_VOXELS:
             break
         jacobian = sample(derivative, place + w)[0, :, :, 0, 0].view(3, 3, -1).permute(2, 1, 0) + torch.eye(3, device=w.device)
-        move = torch.linalg.solve(jacobian + 1e-3 * torch.eye(3, device=w.device), r[0, :, :, 0, 0].T[..., None])[..., 0]
-        # half steps keep Newton from leaping over a bend of the field
-        length = move.norm(dim=1, keepdim=True).clamp_min(1e-9)
-        move = move * (2.0 / length).clamp_max(1.0)
-        w = w - move.T[None, :, :, None, None]
+        move = torch.linalg.solve(jacobian + 1e-3 * torch.eye(3, device=w.device), residual_here[0, :, :, 0, 0].T[..., None])[
+            ..., 0
+        ]
+        tried = w - reach * move.T[None, :, :, None, None]
+        left = tried + sample(field, place + tried)
+        # a step that leaves more than it found is taken back and halved: linear interpolation has bends that Newton leaps over
+        better = left.norm(dim=1, keepdim=True) < size
+        w, residual_here = torch.where(better, tried, w), torch.where(better, left, residual_here)
+        size = residual_here.norm(dim=1, keepdim=True)
+        reach = torch.where(better, (2 * reach).clamp_max(1.0), reach / 2)
     inverse = inverse.clone()
-    inverse[:, :, where[0], where[1], where[2]] = best[..., 0, 0]
+    inverse[:, :, where[0], where[1], where[2]] = w[..., 0, 0]
     return inverse

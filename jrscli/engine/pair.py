@@ -159,7 +159,7 @@ def optimise(
     clock.end(smallest_determinant=round(float(determinant(field_voxels).min()), 4), similarity_gain=round(gain, 4))
     clock.begin("inverse", 1)
     margin = margin_for(field_voxels)
-    wide = faded(field_voxels, margin)
+    wide = unfolded(faded(field_voxels, margin))
     back = invert(wide)
     wide_grid = grid.padded(margin)
     clock.end(margin_voxels=max(margin))
