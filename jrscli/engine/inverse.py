@@ -15,6 +15,8 @@ from jrscli.nn.warp import identity_like, sample
 FAR_VOXELS = 32
 """The widest margin."""
 NEWTON_STEPS = 40
+POINTS_AT_ONCE = 200_000
+"""Newton steps take a kilobyte a point or so."""
 CLOSE_VOXELS = 0.01
 """Residual at which a point counts as inverted."""
 
@@ -57,27 +59,36 @@ def invert(field: Float[Tensor, "1 3 i j k"]) -> Float[Tensor, "1 3 i j k"]:
     open_ = (residual.abs().amax(1) > CLOSE_VOXELS)[0]
     if not bool(open_.any()):
         return inverse
-    where = open_.nonzero(as_tuple=True)
-    place = torch.stack([axis.to(field.dtype) for axis in where])[None, :, :, None, None]
-    w = inverse[:, :, where[0], where[1], where[2]][..., None, None]
     derivative = torch.cat(_gradient(field, "central"), dim=1)
-    residual_here = w + sample(field, place + w)
-    size = residual_here.norm(dim=1, keepdim=True)
+    inverse = inverse.clone()
+    for some in open_.nonzero().split(POINTS_AT_ONCE):
+        i, j, k = some.unbind(1)
+        place = some.T.to(field.dtype)[None, :, :, None, None]
+        inverse[:, :, i, j, k] = _newton(field, derivative, place, inverse[:, :, i, j, k][..., None, None])[..., 0, 0]
+    return inverse
+
+
+def _newton(
+    field: Float[Tensor, "1 3 i j k"],
+    derivative: Float[Tensor, "1 9 i j k"],
+    place: Float[Tensor, "1 3 n 1 1"],
+    w: Float[Tensor, "1 3 n 1 1"],
+) -> Float[Tensor, "1 3 n 1 1"]:
+    """``w`` improved until ``w + u(place + w)`` is close to zero."""
+    one = torch.eye(3, device=w.device)
+    residual = w + sample(field, place + w)
+    size = residual.norm(dim=1, keepdim=True)
     reach = torch.ones_like(size)
     for _ in range(NEWTON_STEPS):
         if float(size.max()) < CLOSE_VOXELS:
             break
-        jacobian = sample(derivative, place + w)[0, :, :, 0, 0].view(3, 3, -1).permute(2, 1, 0) + torch.eye(3, device=w.device)
-        move = torch.linalg.solve(jacobian + 1e-3 * torch.eye(3, device=w.device), residual_here[0, :, :, 0, 0].T[..., None])[
-            ..., 0
-        ]
+        jacobian = sample(derivative, place + w)[0, :, :, 0, 0].view(3, 3, -1).permute(2, 1, 0) + 1.001 * one
+        move = torch.linalg.solve(jacobian, residual[0, :, :, 0, 0].T[..., None])[..., 0]
         tried = w - reach * move.T[None, :, :, None, None]
         left = tried + sample(field, place + tried)
         # a step that leaves more than it found is taken back and halved: linear interpolation has bends that Newton leaps over
         better = left.norm(dim=1, keepdim=True) < size
-        w, residual_here = torch.where(better, tried, w), torch.where(better, left, residual_here)
-        size = residual_here.norm(dim=1, keepdim=True)
+        w, residual = torch.where(better, tried, w), torch.where(better, left, residual)
+        size = residual.norm(dim=1, keepdim=True)
         reach = torch.where(better, (2 * reach).clamp_max(1.0), reach / 2)
-    inverse = inverse.clone()
-    inverse[:, :, where[0], where[1], where[2]] = w[..., 0, 0]
-    return inverse
+    return w
