@@ -125,6 +125,7 @@ def optimise(
     tick = clock.begin("linear", 25)
     linear = align(fixed_grey, moving_grey, init=init, weight=fixed_weight, device=place, seed=seed, tick=tick)
     facts = {
+        "contrast": linear.contrast,
         "agreement": linear.agreement,
         "similarity": linear.similarity,
         "standout": linear.standout,

@@ -77,7 +77,8 @@ def register(
 
     preset: "fast", "balanced" or "best".
     init: "auto" (several starts, the best wins), "header", "centers", "moments" or a linear map to improve.
-    fixed_mask, moving_mask: where each image counts (non-zero). threads: of the computation, by default one per core.
+    fixed_mask, moving_mask: where each image counts (non-zero); the moving one in the deformable stage only.
+    threads: of the computation, by default one per core.
     device: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises UsageError `usage.preset`, `usage.init`, `usage.device`; InputError `image.flat`, `image.dims`, `mask.empty`;
