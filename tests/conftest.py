@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +43,37 @@ def requires_tool() -> Callable[[str], Path]:
         return Path(found)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def dicom_errors(requires_tool: Callable[[str], Path]) -> Callable[[Path], list[str]]:
+    """``dicom_errors(path)`` is what dciodvfy holds against a DICOM object: its lines that start with "Error".
+
+    The validator says some of it on stdout and some on stderr, so both are read. Where it does not name the object (its line
+    "CTImage", "RTStructureSet" …), it has validated nothing, and that is an error too.
+    """
+
+    def validate(path: Path) -> list[str]:
+        tool = requires_tool("dciodvfy")
+        done = subprocess.run([tool, path], capture_output=True, text=True, errors="replace", timeout=60, check=False)
+        lines = (done.stdout + "\n" + done.stderr).splitlines()
+        errors = [line for line in lines if line.startswith("Error")]
+        if not any(re.fullmatch(r"[A-Z][A-Za-z0-9_]+", line.strip()) for line in lines):
+            errors.append("Error - the validator did not name the object: " + " | ".join(lines)[:500])
+        return errors
+
+    return validate
+
+
+@pytest.fixture(scope="session")
+def assert_valid_dicom(dicom_errors: Callable[[Path], list[str]]) -> Callable[[Path], None]:
+    """``assert_valid_dicom(path)`` fails unless dciodvfy names the object and finds no error in it."""
+
+    def check(path: Path) -> None:
+        errors = dicom_errors(Path(path))
+        assert not errors, f"{len(errors)} validator error(s):\n" + "\n".join(errors)
+
+    return check
 
 
 def _rotation(angles_deg: tuple[float, float, float]) -> np.ndarray:
