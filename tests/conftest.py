@@ -35,7 +35,7 @@ def requires_tool() -> Callable[[str], Path]:
     """
 
     def find(name: str) -> Path:
-        found = shutil.which(name)
+        found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
         if found is None:
             if os.environ.get("JRS_REQUIRE_TOOLS") == "1":
                 pytest.fail(f"{name} is not installed, and JRS_REQUIRE_TOOLS=1 asks for it", pytrace=False)
