@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pydicom
 from pydicom.uid import UID
 
 from jrscli.errors import InputError
-from jrscli.io.dicom_walk import walk
+from jrscli.io.dicom_walk import quiet, walk
 
 
 def class_names(path: Path) -> dict[str, int]:
@@ -18,3 +19,16 @@ def class_names(path: Path) -> dict[str, int]:
     except InputError:
         return {}
     return dict(Counter(UID(str(header.get("SOPClassUID", ""))).name or "object without a class" for _, header in headers))
+
+
+@quiet()
+def sop_class_of(path: Path) -> str:
+    """The SOP Class UID of a DICOM file; empty for a folder, or a file that is none."""
+    if not path.is_file():
+        return ""
+    try:
+        found = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SOPClassUID"])
+        return str(found.get("SOPClassUID", "") or "")
+    except Exception:
+        # whatever a broken file makes of the parser
+        return ""

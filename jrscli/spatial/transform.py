@@ -63,6 +63,11 @@ class Transform:
         """This transform first, ``after`` second."""
         return Transform((*self.parts, *after.parts))
 
+    def inverse(self) -> Transform:
+        """The way back: matrices exactly, fields by fixed-point iteration (see `DisplacementField.inverse`)."""
+        parts: list[Part] = [part.inverse() for part in reversed(self.parts)]
+        return Transform(tuple(parts))
+
     def displacement(self, geometry: Geometry) -> DisplacementField:
         """The whole chain as one field (float32) on ``geometry``."""
         field = sitk.TransformToDisplacementField(

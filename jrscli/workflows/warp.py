@@ -9,7 +9,7 @@ import numpy as np
 from jrscli.errors import Notice
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.structures import StructureSet
-from jrscli.spatial.transform import Part, Transform
+from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import Volume
 
 
@@ -23,8 +23,7 @@ class _Pair:
 
 def inverse_of(transform: Transform) -> Transform:
     """The way back: matrices exactly, fields by fixed-point iteration (see `DisplacementField.inverse`)."""
-    parts: list[Part] = [part.inverse() for part in reversed(transform.parts)]
-    return Transform(tuple(parts))
+    return transform.inverse()
 
 
 def warp_structures(
