@@ -38,9 +38,13 @@ class ExitCode(IntEnum):
 
 
 class JrsError(Exception):
-    """What was found, what was expected (``message``) and what to do about it (``hint``)."""
+    """What was found, what was expected (``message``) and what to do about it (``hint``).
+
+    notices: what had been repaired or seen before this stopped the work.
+    """
 
     exit_code: ExitCode = ExitCode.FAILURE
+    notices: tuple[Notice, ...] = ()
 
     def __init__(self, message: str, *, code: str, hint: str) -> None:
         super().__init__(message)

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 READABLE = "jrs reads NIfTI, NRRD, MetaImage (.mha), a DICOM file, or a folder of DICOM slices"
 
 
-def read_image(path: Path | str, *, select: str | None = None) -> ImageFile:
+def read_image(
+    path: Path | str, *, select: str | None = None, resample_irregular: bool = False, assign_uids: bool = False
+) -> ImageFile:
     """The image at ``path``: a NIfTI, NRRD, MetaImage or DICOM file, or a folder of slices.
 
-    select: which DICOM series, by UID or by its number in the table of `jrs info`.
+    select: which DICOM images: a series by UID or by its number in the table of `jrs info`, ``orientation=K``,
+    ``KEYWORD=VALUE``. resample_irregular, assign_uids: what of a DICOM series to repair (`dicom_series.read_series`).
 
     Raises InputError `input.missing`, `image.unreadable`, `image.4d`, and the codes of the formats.
     """
@@ -40,7 +43,9 @@ def read_image(path: Path | str, *, select: str | None = None) -> ImageFile:
     if kind in ("dicom", "folder", "zip"):
         from jrscli.io.dicom_series import read_series
 
-        volume, header, notices = read_series(path, select=select)
+        volume, header, notices = read_series(
+            path, select=select, resample_irregular=resample_irregular, assign_uids=assign_uids
+        )
         return ImageFile(volume, path, "dicom", series=header, notices=notices)
     raise unreadable(path, kind)
 

@@ -6,130 +6,70 @@ names) are not read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from pydicom.dataset import Dataset
 
 from jrscli.errors import InputError, Notice
-from jrscli.io.dicom_walk import Source
+from jrscli.io.dicom_slice import Slice, text_of
 from jrscli.spatial.geometry import Geometry
 
 MAX_VOXELS = 2_000_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Slice:
-    """One image of a series: its header and where it lies (LPS mm)."""
-
-    source: Source
-    header: Dataset
-    position: np.ndarray
-    orientation: np.ndarray
-    spacing: tuple[float, float]
-    shape: tuple[int, int]
-
-    @property
-    def sop_instance_uid(self) -> str:
-        """The UID of the image."""
-        return str(self.header.get("SOPInstanceUID", "") or "")
-
-
-def slice_of(source: Source, header: Dataset, number: int) -> Slice:
-    """Where the image lies.
-
-    number: its place in the walk, to name it by (file names can be personal).
-    Raises InputError `series.spacing`, `series.cut`.
-    """
-    try:
-        spacing = header.get("PixelSpacing")
-        if spacing is None or len(spacing) != 2 or not min(float(s) for s in spacing) > 0:
-            raise InputError(
-                f"image {number} has no PixelSpacing, so its size in the patient is unknown",
-                code="series.spacing",
-                hint="ask for the original images (a screen capture or a projection cannot be used)",
-            )
-        position = np.array([float(x) for x in header.ImagePositionPatient])
-        orientation = np.array([float(x) for x in header.ImageOrientationPatient])
-        shape = (int(header.Rows), int(header.Columns))
-        if (
-            position.shape != (3,)
-            or orientation.shape != (6,)
-            or not np.isfinite([*position, *orientation]).all()
-            or min(shape) < 1
-        ):
-            raise ValueError("wrong number of values")
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"image {number} has no usable position, orientation or size",
-            code="series.cut",
-            hint="export the series again, or leave this image out",
-        ) from error
-    return Slice(source, header, position, orientation, (float(spacing[0]), float(spacing[1])), shape)
+MAX_BYTES = 8_000_000_000
+IRREGULAR = ("series.tilt", "series.missing", "series.uneven")
+"""What ``--resample-irregular`` repairs."""
+_SAME_AXES = 1e-3
 
 
 def check_uniform(slices: list[Slice]) -> tuple[Notice, ...]:
-    """Notices about rounded axes and a blank frame of reference.
+    """Notices about rounded axes, and about UIDs that are blank.
 
-    Raises InputError `series.size`, `series.iop`, `series.mixed`, `series.for_mixed`, `series.uid_dup`.
+    Raises InputError `input.too_big`, `series.iop`, `series.mixed`, `series.size`, `series.for_mixed`, `series.uid_dup`.
     """
     notices: list[Notice] = []
+    check_size(slices[0].shape, len(slices), int(slices[0].header.get("BitsAllocated", 16) or 16))
     orientations = np.array([s.orientation for s in slices])
-    rows, columns = orientations[:, :3], orientations[:, 3:]
-    lengths = np.abs(np.linalg.norm(np.concatenate([rows, columns]), axis=1) - 1).max()
-    error = float(max(lengths, np.abs((rows * columns).sum(axis=1)).max()))
-    if error > 1e-3:
+    errors = _axis_errors(orientations)
+    bad = int((errors > 1e-3).sum())
+    if bad:
         raise InputError(
-            f"the image axes are not orthogonal unit vectors (off by {error:.4f})",
+            f"the image axes are not orthogonal unit vectors in {bad} image(s) (off by {errors.max():.4f})",
             code="series.iop",
             hint="export the series again; its orientation is damaged",
         )
-    if error > 1e-6:
-        notices.append(Notice("series.iop_round", f"axes rounded; renormalised (max {error:.6f})"))
-    groups = orientation_groups(orientations)
+    if errors.max() > 1e-6:
+        notices.append(Notice("series.iop_round", f"axes rounded; renormalised (max {errors.max():.6f})"))
+    groups = orientation_groups(slices)
     if len(groups) > 1:
-        counts = " + ".join(str(count) for count in groups)
+        counts = " + ".join(str(len(group)) for group in groups)
+        table = "; ".join(f"{k + 1}: {len(group)} {_plane(group[0])}" for k, group in enumerate(groups[:6]))
         raise InputError(
             f"{len(groups)} orientations in one series ({counts} images)",
             code="series.mixed",
-            hint="split the series, one folder for each orientation",
+            hint=f"--select orientation=K picks one of: {table}",
         )
-    if len({s.shape for s in slices}) > 1 or np.ptp([s.spacing for s in slices], axis=0).max() > 1e-4:
-        raise InputError(
-            "the images of the series differ in matrix size or pixel spacing",
-            code="series.size",
-            hint="pick one kind with --select KEYWORD=VALUE, for example --select Rows=512",
-        )
-    frames = {str(s.header.get("FrameOfReferenceUID", "") or "") for s in slices}
-    if len(frames) > 1:
-        raise InputError(
-            f"slices come from {len(frames)} frames of reference",
-            code="series.for_mixed",
-            hint="split the series: images of different frames of reference do not share a space",
-        )
-    if frames == {""}:
-        notices.append(Notice("series.for_blank", "the series has no FrameOfReferenceUID; DICOM objects cannot refer to it"))
-    uids = [s.sop_instance_uid for s in slices]
-    repeated = len(uids) - len(set(uids))
-    if "" in uids:
-        notices.append(Notice("series.uid_blank", "UIDs are empty; DICOM objects cannot refer to these images"))
-    elif repeated and len({(s.sop_instance_uid, *s.position.tolist()) for s in slices}) > len(set(uids)):
-        raise InputError(
-            f"the same SOP Instance UID on different images ({repeated} repeats)",
-            code="series.uid_dup",
-            hint="export the series again; UIDs must be unique",
-        )
-    return tuple(notices)
+    _check_sizes(slices)
+    return (*notices, *_check_references(slices))
 
 
-def orientation_groups(orientations: np.ndarray) -> list[int]:
-    """How many images share each orientation (within 1e-3 in every component)."""
-    left, counts = orientations, []
-    while len(left):
-        same = np.abs(left - left[0]).max(axis=1) <= 1e-3
-        counts.append(int(same.sum()))
-        left = left[~same]
-    return counts
+def check_size(shape: tuple[int, int], count: int, bits: int) -> None:
+    """Raise InputError `input.too_big` for a series of more voxels or bytes than can be handled, from its headers."""
+    rows, columns = shape
+    voxels = rows * columns * count
+    if voxels > MAX_VOXELS or voxels * max(bits, 8) // 8 > MAX_BYTES:
+        raise InputError(
+            f"{columns}×{rows}×{count} voxels of {bits} bits, more than {MAX_VOXELS:.0e} voxels or {MAX_BYTES / 1e9:g} GB",
+            code="input.too_big",
+            hint="crop the series first",
+        )
+
+
+def orientation_groups(slices: list[Slice]) -> list[list[Slice]]:
+    """The images by orientation (within 1e-3 in every component): the largest group first, then in order of the walk."""
+    left, groups = list(slices), []
+    while left:
+        same = np.abs(np.array([s.orientation for s in left]) - left[0].orientation).max(axis=1) <= _SAME_AXES
+        groups.append([s for s, one in zip(left, same, strict=True) if one])
+        left = [s for s, one in zip(left, same, strict=True) if not one]
+    return sorted(groups, key=len, reverse=True)
 
 
 def axes_of(slices: list[Slice]) -> np.ndarray:
@@ -140,30 +80,112 @@ def axes_of(slices: list[Slice]) -> np.ndarray:
     return np.stack([row, column, np.cross(row, column)], axis=1)
 
 
+def heights_and_drift(slices: list[Slice], axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far each slice lies along the normal (n,), and how far off the line through the first one (n, 3), in mm."""
+    positions = np.array([s.position for s in slices])
+    heights = positions @ axes[:, 2]
+    return heights, (positions - positions[0]) - np.outer(heights - heights[0], axes[:, 2])
+
+
+def usual_step(heights: np.ndarray) -> float:
+    """The distance of slices that is the rule: the lower median (of two steps, one of them doubled, the single one)."""
+    steps = np.diff(heights)
+    return float(np.sort(steps)[(len(steps) - 1) // 2])
+
+
+def tilt_limit(slices: list[Slice], usual: float) -> float:
+    """How far off the line slices may lie, in mm."""
+    return max(0.05, 0.1 * min(*slices[0].spacing, usual))
+
+
 def stack_geometry(slices: list[Slice]) -> tuple[Geometry, tuple[Notice, ...]]:
     """The grid of slices already sorted along their normal, one to a position.
 
-    Raises InputError `series.one`, `series.tilt`, `series.missing`, `series.uneven`, `input.too_big`.
+    Raises InputError `series.one`, `series.tilt`, `series.missing`, `series.uneven`.
     """
     if len(slices) < 2:
         raise InputError("1 slice: 3-D methods need at least 2", code="series.one", hint="give the whole series")
     axes = axes_of(slices)
-    positions = np.array([s.position for s in slices])
-    heights = positions @ axes[:, 2]
-    rows, columns = slices[0].shape
-    dy, dx = slices[0].spacing
-    steps = np.diff(heights)
-    # the lower median: of two steps, one of them doubled, the single one is the rule
-    usual = float(np.sort(steps)[(len(steps) - 1) // 2])
-    drift = (positions - positions[0]) - np.outer(heights - heights[0], axes[:, 2])
+    heights, drift = heights_and_drift(slices, axes)
+    usual = usual_step(heights)
     sideways = float(np.linalg.norm(drift, axis=1).max())
-    if sideways > max(0.05, 0.1 * min(dx, dy, usual)):
+    if sideways > tilt_limit(slices, usual):
         angle = np.degrees(np.arctan2(sideways, heights[-1] - heights[0]))
         raise InputError(
             f"gantry tilt {angle:.1f}°: slices are sheared, not stacked",
             code="series.tilt",
-            hint="resample the series to an upright grid first",
+            hint="--resample-irregular makes an upright grid",
         )
+    _check_steps(heights, usual)
+    rows, columns = slices[0].shape
+    dy, dx = slices[0].spacing
+    affine = np.eye(4)
+    affine[:3, :3] = axes * (dx, dy, (heights[-1] - heights[0]) / (len(slices) - 1))
+    affine[:3, 3] = slices[0].position
+    return Geometry((columns, rows, len(slices)), affine), few(len(slices))
+
+
+def few(count: int) -> tuple[Notice, ...]:
+    """The notice `series.few` for two or three slices."""
+    return (Notice("series.few", f"only {count} slices"),) if count <= 3 else ()
+
+
+def _axis_errors(orientations: np.ndarray) -> np.ndarray:
+    """Per image, how far its axes are from unit vectors at right angles."""
+    rows, columns = orientations[:, :3], orientations[:, 3:]
+    lengths = [np.abs(np.linalg.norm(axes, axis=1) - 1) for axes in (rows, columns)]
+    return np.max([*lengths, np.abs((rows * columns).sum(axis=1))], axis=0)
+
+
+def _check_sizes(slices: list[Slice]) -> None:
+    shapes = sorted({s.shape for s in slices})
+    spread = np.ptp([s.spacing for s in slices], axis=0).max()
+    if len(shapes) > 1 or spread > 1e-4:
+        found = ", ".join(f"{columns}×{rows}" for rows, columns in shapes[:4])
+        raise InputError(
+            f"two or more matrix sizes in one series ({found})"
+            if len(shapes) > 1
+            else f"the pixel spacings of the series differ by {spread:.4f} mm",
+            code="series.size",
+            hint=f"pick one kind with --select {'Rows' if len(shapes) > 1 else 'KEYWORD'}=VALUE, or split the series",
+        )
+
+
+def _check_references(slices: list[Slice]) -> list[Notice]:
+    """Notices about blank UIDs; raises where they contradict each other."""
+    notices = []
+    frames = {str(s.get("FrameOfReferenceUID", "") or "") for s in slices}
+    if len(frames) > 1:
+        raise InputError(
+            f"slices come from {len(frames)} frames of reference",
+            code="series.for_mixed",
+            hint="split the series: images of different frames of reference do not share a space",
+        )
+    if frames == {""}:
+        message = "the series has no FrameOfReferenceUID, so DICOM objects cannot refer to it (--assign-uids gives it one)"
+        notices.append(Notice("series.for_blank", message))
+    blank = sum(
+        not all(text_of(s.header, name) for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")) for s in slices
+    )
+    if blank:
+        message = f"UIDs are empty in {blank} image(s), so DICOM objects cannot refer to them (--assign-uids gives new ones)"
+        notices.append(Notice("series.uid_blank", message))
+    places: dict[tuple[str, int], set[tuple[float, ...]]] = {}
+    for s in slices:
+        if s.sop_instance_uid:
+            places.setdefault(s.image_id, set()).add(tuple(s.position.tolist()))
+    shared = sum(len(found) for found in places.values() if len(found) > 1)
+    if shared:
+        raise InputError(
+            f"the same SOP Instance UID on {shared} images",
+            code="series.uid_dup",
+            hint="export the series again, or give each image its own UID with --assign-uids",
+        )
+    return notices
+
+
+def _check_steps(heights: np.ndarray, usual: float) -> None:
+    steps = np.diff(heights)
     ratio = steps / usual
     whole = np.round(ratio)
     holes = (whole >= 2) & (np.abs(ratio - whole) <= 0.05 * whole)
@@ -174,22 +196,16 @@ def stack_geometry(slices: list[Slice]) -> tuple[Geometry, tuple[Notice, ...]]:
         raise InputError(
             f"{missing} slice(s) missing, the first between {gap} (distance {usual:.2f} mm)",
             code="series.missing",
-            hint="export the series again with all its images",
+            hint="export the series again with all its images, or interpolate with --resample-irregular",
         )
     if np.abs(steps - usual).max() > max(0.01, 0.01 * usual):
         raise InputError(
             f"slice distance varies {steps.min():.2f}–{steps.max():.2f} mm",
             code="series.uneven",
-            hint="resample the series to even slices first",
+            hint="--resample-irregular makes even slices",
         )
-    if rows * columns * len(slices) > MAX_VOXELS:
-        raise InputError(
-            f"{columns}×{rows}×{len(slices)} voxels, more than {MAX_VOXELS:.0e}",
-            code="input.too_big",
-            hint="crop the series first",
-        )
-    notices = (Notice("series.few", f"only {len(slices)} slices"),) if len(slices) <= 3 else ()
-    affine = np.eye(4)
-    affine[:3, :3] = axes * (dx, dy, (heights[-1] - heights[0]) / (len(slices) - 1))
-    affine[:3, 3] = positions[0]
-    return Geometry((columns, rows, len(slices)), affine), notices
+
+
+def _plane(s: Slice) -> str:
+    """axial, coronal or sagittal: the plane that the image is nearest to."""
+    return ("sagittal", "coronal", "axial")[int(np.abs(np.cross(s.orientation[:3], s.orientation[3:])).argmax())]

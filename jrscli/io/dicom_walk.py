@@ -1,41 +1,46 @@
-"""Finding DICOM files: in a folder, a zip, or one file; told by content, never by name."""
+"""Finding DICOM files: in a folder, a zip, or one file; told by content, never by name.
+
+A DICOMDIR is walked over like any other file: its index and the paths in it are never followed.
+"""
 
 from __future__ import annotations
 
-import io
 import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, cast
 
 import pydicom
 from pydicom.dataset import Dataset
 
 from jrscli.errors import InputError
+from jrscli.io.dicom_deflate import plain
+from jrscli.io.dicom_zip import open_zip
 
-ZIP_RATIO = 200
-ZIP_BYTES = 8_000_000_000
 _FIRST_ELEMENTS = tuple(bytes((group, 0, element, 0)) for group in (2, 8) for element in (0, 1, 5, 8, 0x12, 0x16)) + tuple(
     bytes((0, 8, 0, element)) for element in (0, 1, 5, 8, 0x12, 0x16)
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """One file, on disk or in a zip."""
+    """One file, on disk or in a zip.
+
+    pixels_at: where its pixel data element begins, once the header was read; None before, and where there is none.
+    """
 
     path: Path
     member: str | None = None
+    archive: zipfile.ZipFile | None = None
+    pixels_at: int | None = None
 
     def open(self) -> BinaryIO:
-        """A stream at the first byte."""
-        if self.member is None:
-            return self.path.open("rb")
-        with zipfile.ZipFile(self.path) as archive:
-            return io.BytesIO(archive.read(self.member))
+        """A stream at the first byte; a deflated data set comes unpacked."""
+        raw = self.path.open("rb") if self.archive is None else cast(BinaryIO, self.archive.open(str(self.member)))
+        return plain(raw)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +55,22 @@ def walk(path: Path) -> Found:
     """The headers of all DICOM objects at ``path``.
 
     Raises InputError `input.missing`, `series.none` (nothing there is DICOM), `series.cut` (no DICOM file can be read),
-    `input.too_big` and `input.zip` for a zip that is not to be trusted.
+    `input.too_big` for a zip or a deflated file that unpacks to too much, and `input.zip` for a zip that is not to be trusted.
     """
     headers: list[tuple[Source, Dataset]] = []
     unreadable = 0
     for source in _sources(path):
-        with source.open() as stream:
-            if not looks_like_dicom(stream):
-                continue
-            try:
-                headers.append((source, read_header(stream)))
-            except Exception:
-                # whatever a broken file makes of the parser: it is counted, and told if nothing else is left
-                unreadable += 1
+        try:
+            with source.open() as stream:
+                if not looks_like_dicom(stream):
+                    continue
+                header = read_header(stream)
+                headers.append((replace(source, pixels_at=stream.tell()), header))
+        except InputError:
+            raise
+        except Exception:
+            # whatever a broken file makes of the parser: it is counted, and told if nothing else is left
+            unreadable += 1
     if not headers and unreadable:
         raise InputError(
             f"{unreadable} DICOM file(s) found, none can be read", code="series.cut", hint="copy or export the images again"
@@ -95,7 +103,7 @@ def quiet() -> Iterator[None]:
 
 @quiet()
 def read_header(stream: BinaryIO) -> Dataset:
-    """The data set without its pixels.
+    """The data set without its pixels; the stream is left where they begin.
 
     Raises ValueError where there is no SOP class: not a DICOM object.
     """
@@ -112,27 +120,14 @@ def _sources(path: Path) -> Iterator[Source]:
                 yield Source(file)
     elif not path.is_file():
         raise InputError("no such file or folder", code="input.missing", hint="check the path")
-    elif zipfile.is_zipfile(path):
-        yield from _members(path)
+    elif _is_zip(path):
+        archive, members = open_zip(path)
+        for member in members:
+            yield Source(path, member, archive)
     else:
         yield Source(path)
 
 
-def _members(path: Path) -> Iterator[Source]:
-    with zipfile.ZipFile(path) as archive:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    for entry in entries:
-        name = PurePosixPath(entry.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-            raise InputError(
-                "the zip holds a path that leaves it", code="input.zip", hint="do not trust this zip; unpack it by hand"
-            )
-    total = sum(entry.file_size for entry in entries)
-    if total > ZIP_BYTES or total > ZIP_RATIO * max(path.stat().st_size, 1):
-        raise InputError(
-            f"the zip unpacks to {total / 1e9:.1f} GB, more than {ZIP_RATIO} times its size or above 8 GB",
-            code="input.too_big",
-            hint="unpack it by hand and give the folder",
-        )
-    for entry in sorted(entries, key=lambda entry: entry.filename):
-        yield Source(path, entry.filename)
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")

@@ -1,0 +1,46 @@
+"""Deflated DICOM files, unpacked with a limit: a small file must not become a large memory."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import BinaryIO
+
+from pydicom.filereader import read_dataset
+
+from jrscli.errors import InputError
+
+DEFLATE_RATIO = 200
+DEFLATE_BYTES = 8_000_000_000
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_EXPLICIT = b"1.2.840.10008.1.2.1".ljust(len(_DEFLATED), b"\0")
+
+
+def plain(stream: BinaryIO) -> BinaryIO:
+    """The stream at its first byte; in place of a deflated data set the same one in explicit VR little endian.
+
+    Raises InputError `input.too_big` where it unpacks to over 200 times its size or to more than 8 GB, zlib.error.
+    """
+    start = stream.read(2048)
+    stream.seek(0)
+    if start[128:132] != b"DICM" or _DEFLATED not in start:
+        return stream
+    stream.seek(132)
+    meta = read_dataset(stream, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, vr, length: tag.group != 2)
+    begin = stream.tell()
+    if str(meta.get("TransferSyntaxUID", "")) != _DEFLATED.decode():
+        stream.seek(0)
+        return stream
+    stream.seek(0)
+    head, packed = stream.read(begin), stream.read()
+    stream.close()
+    limit = min(DEFLATE_BYTES, DEFLATE_RATIO * max(len(packed), 1))
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = unpacker.decompress(packed, limit)
+    if unpacker.unconsumed_tail:
+        raise InputError(
+            f"a deflated image unpacks to over {DEFLATE_RATIO} times its size or above 8 GB",
+            code="input.too_big",
+            hint="unpack it by hand: gdcmconv --raw IN OUT",
+        )
+    return io.BytesIO(head.replace(_DEFLATED, _EXPLICIT) + data)
