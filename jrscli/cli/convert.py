@@ -9,7 +9,7 @@ import typer
 
 from jrscli.cli import options
 from jrscli.cli.plain import PlainCommand
-from jrscli.cli.run import Run
+from jrscli.cli.run import Reading, Run
 from jrscli.cli.talk import Talk
 from jrscli.errors import UsageError
 
@@ -36,6 +36,8 @@ def series(
         typer.Option(metavar="CT|MR", help="What an image without DICOM header is, to write DICOM.", show_default=False),
     ] = None,
     select: options.Select = None,
+    resample_irregular: options.ResampleIrregular = False,
+    assign_uids: options.AssignUids = False,
     exist: options.Exist = options.ExistRule.suffix,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -53,19 +55,23 @@ def series(
     from jrscli.io import write_image
 
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
-        run = Run("convert series", talk, {})
+        run = Run("convert series", talk, {}, reading=Reading(resample_irregular, assign_uids))
         image = run.image("image", source, select=select)
         as_dicom = not to.suffix
         kind = _modality(image, modality) if as_dicom else ""
         with _one(to, exist, talk, "series" if as_dicom else "image") as path:
-            if as_dicom:
+            if as_dicom and run.got_new_uids(image):
+                from jrscli.io.dicom_repair import write_repaired
+
+                write_repaired(source, path, select=select)
+            elif as_dicom:
                 from jrscli.io.dicom_write import write_series
 
                 frame = image.frame_of_reference_uid
                 write_series(image.volume, path, modality=kind, header_from=image.series, frame_of_reference_uid=frame)
             else:
                 write_image(image.volume, path)
-        talk.finish()
+        run.finish()
 
 
 @commands.command(cls=PlainCommand)
@@ -74,6 +80,8 @@ def contours(
     to: To,
     reference: Annotated[Path | None, typer.Option(help="Image that the contours belong to.", show_default=False)] = None,
     select: options.Select = None,
+    resample_irregular: options.ResampleIrregular = False,
+    assign_uids: options.AssignUids = False,
     exist: options.Exist = options.ExistRule.suffix,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -91,7 +99,7 @@ def contours(
     from jrscli.spatial.volume import LabelMap
 
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
-        run = Run("convert contours", talk, {})
+        run = Run("convert contours", talk, {}, reading=Reading(resample_irregular, assign_uids))
         image = run.image("reference", reference, select=select) if reference else None
         found = run.contours("contours", source, image)
         if to.suffix.lower() == ".dcm":
@@ -106,7 +114,7 @@ def contours(
                 run.note(notices)
             with _one(to, exist, talk, "labels") as path:
                 write_labels(found, path)
-        talk.finish()
+        run.finish()
 
 
 @commands.command(cls=PlainCommand)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jrscli.cli.run import Reading
 from jrscli.errors import InputError, JrsError, Notice
 from jrscli.progress import Progress, silent
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-def describe_path(path: Path, *, select: str | None = None, progress: Progress = silent) -> Document:
+def describe_path(
+    path: Path, *, select: str | None = None, reading: Reading = Reading(), progress: Progress = silent
+) -> Document:
     """Kind, geometry, contents and problems of what lies at ``path``, ready for JSON.
 
     Raises InputError `input.missing` and those of the formats.
@@ -36,11 +40,11 @@ def describe_path(path: Path, *, select: str | None = None, progress: Progress =
     if kind == "dicom":
         from jrscli.io.rtstruct import is_rtstruct
 
-        return _structures(path) if is_rtstruct(path) else _dicom(path, select)
+        return _structures(path) if is_rtstruct(path) else _dicom(path, select, reading)
     if kind in ("folder", "zip"):
         from jrscli.cli.describe_folder import describe_folder
 
-        return describe_folder(path, select=select, progress=progress)
+        return describe_folder(path, select=select, reading=reading, progress=progress)
     raise unreadable(path, kind)
 
 
@@ -73,8 +77,10 @@ def image_document(path: str, image: ImageFile) -> Document:
     else:
         low, high = float(array.min()), float(array.max())
         document["range"] = [low, high]
-        details.append(f"values {low:g} to {high:g} ({array.dtype})")
+        unit = image.series.unit if image.series else ""
+        details.append(f"values {low:g} to {high:g}{' ' if unit else ''}{unit} ({array.dtype})")
     if image.series:
+        document["unit"] = image.series.unit or None
         document["frame_of_reference"] = "present" if image.frame_of_reference_uid else "absent"
     return document | {"details": details, "problems": problems(image.notices)}
 
@@ -138,18 +144,23 @@ def problem(error: JrsError) -> Document:
     return {"code": error.code, "message": f"{error.message} ({error.hint})"}
 
 
-def _image(path: Path, select: str | None = None) -> Document:
+def refusal(error: JrsError) -> list[Document]:
+    """A refusal as documents, after what had been found before it."""
+    return [*problems(error.notices), problem(error)]
+
+
+def _image(path: Path, select: str | None = None, reading: Reading = Reading()) -> Document:
     from jrscli.io import read_image
 
-    return image_document(str(path), read_image(path, select=select))
+    return image_document(str(path), read_image(path, select=select, **asdict(reading)))
 
 
-def _dicom(path: Path, select: str | None) -> Document:
+def _dicom(path: Path, select: str | None, reading: Reading) -> Document:
     """An image, or an object of another class by its name."""
     from jrscli.io.dicom_classes import class_names
 
     try:
-        return _image(path, select)
+        return _image(path, select, reading)
     except InputError as error:
         names = list(class_names(path)) if error.code == "series.none" else []
         if not names:

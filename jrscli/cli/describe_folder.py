@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jrscli.cli.run import Reading
 from jrscli.errors import InputError, JrsError
 from jrscli.progress import Progress, silent
 
@@ -15,27 +17,30 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-def describe_folder(path: Path, *, select: str | None = None, progress: Progress = silent) -> Document:
+def describe_folder(
+    path: Path, *, select: str | None = None, reading: Reading = Reading(), progress: Progress = silent
+) -> Document:
     """The series of a folder (each read in full, so that its problems show), its structure sets and the other files known.
 
     Raises InputError `input.nothing` for a folder without any.
     """
-    from jrscli.cli.describe import describe_path, image_document, problem, structures_document
+    from jrscli.cli.describe import describe_path, image_document, problem, refusal, structures_document
     from jrscli.io import read_image
 
     summaries = _series(path)
+    named, rest = _selection(select)
     files = _other_files(path)
     contents: list[Document] = []
     for summary in summaries:
-        if select not in (None, str(summary.number), summary.series_instance_uid):
+        if named not in (None, str(summary.number), summary.series_instance_uid):
             continue
         words = f"series {summary.number}"
         progress("series", summary.number - 1, len(summaries))
         try:
-            contents.append(image_document(words, read_image(path, select=str(summary.number))))
+            contents.append(image_document(words, read_image(path, select=f"{summary.number}{rest}", **asdict(reading))))
         except JrsError as error:
             what = f"{summary.modality} series (DICOM) of {summary.images} images that is refused"
-            contents.append({"path": words, "kind": "series", "what": what, "problems": [problem(error)]})
+            contents.append({"path": words, "kind": "series", "what": what, "problems": refusal(error)})
     for number, structures in enumerate(_structure_sets(path), start=1):
         words = f"structure set {number}"
         if isinstance(structures, JrsError):
@@ -71,6 +76,13 @@ def _series(path: Path) -> tuple[SeriesSummary, ...]:
         if error.code == "series.none":
             return ()
         raise
+
+
+def _selection(select: str | None) -> tuple[str | None, str]:
+    """The series that is named, if one is, and what is picked inside it."""
+    parts = [part.strip() for part in (select or "").split(",") if part.strip()]
+    named = [part for part in parts if "=" not in part]
+    return (named[-1] if named else None), "".join(f",{part}" for part in parts if "=" in part)
 
 
 def _structure_sets(path: Path) -> list[StructureSet | JrsError]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from typing import Any
 
-from jrscli.errors import ExitCode, JrsError
+from jrscli.errors import ExitCode, GateFailed, JrsError
 
 _HELP = "run it again with --debug to see where, and report it with the versions that jrs doctor prints"
 
@@ -36,13 +37,30 @@ def guarded(arguments: list[str] | None = None) -> int:
             traceback.print_exc()
         failure = as_jrs_error(error)
         tell(failure)
+        if "--json" in words and not isinstance(failure, GateFailed):
+            _print_json(failure)
         return int(failure.exit_code)
 
 
 def tell(failure: JrsError) -> None:
-    """Write the two lines on stderr."""
+    """Write the two lines on stderr, after what had been noticed before."""
+    for notice in failure.notices:
+        _stderr(f"warning: {_one_line(notice.message)} [{notice.code}]")
     _stderr(f"error: {_one_line(failure.message)}  [{failure.code}]")
     _stderr(f"hint:  {_one_line(failure.hint)}")
+
+
+def _print_json(failure: JrsError) -> None:
+    """The failure as the one document on stdout; a failed check (GateFailed) comes with the results it is about."""
+    document = {
+        "status": "failed",
+        "code": failure.code,
+        "message": _one_line(failure.message),
+        "hint": _one_line(failure.hint),
+        "exit_code": int(failure.exit_code),
+        "notices": [{"code": notice.code, "message": notice.message} for notice in failure.notices],
+    }
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def as_jrs_error(error: Exception) -> JrsError:

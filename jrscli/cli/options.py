@@ -68,15 +68,25 @@ Preset = Annotated[
 Select = Annotated[
     str | None,
     typer.Option(
-        "--select", metavar="UID|N", help="Which DICOM series, by UID or by its number in jrs info.", show_default=False
+        "--select",
+        metavar="UID|N|KEY=VALUE",
+        help="Which DICOM images: a series by UID or number (jrs info), orientation=K, or EchoTime=4.6 and the like.",
+        show_default=False,
     ),
 ]
 Selects = Annotated[
     list[str] | None,
     typer.Option(
         "--select",
-        metavar="UID|N",
-        help="Which DICOM series, by UID or by its number in jrs info; given once per image, in their order.",
+        metavar="UID|N|KEY=VALUE",
+        help="Which DICOM images: a series by UID or number (jrs info), orientation=K, or EchoTime=4.6 and the like; "
+        "once per image, in their order.",
         show_default=False,
     ),
+]
+ResampleIrregular = Annotated[
+    bool, typer.Option("--resample-irregular", help="Bring tilted, uneven or incomplete DICOM slices onto an upright grid.")
+]
+AssignUids = Annotated[
+    bool, typer.Option("--assign-uids", help="Give DICOM images new UIDs where theirs are blank or repeated.")
 ]

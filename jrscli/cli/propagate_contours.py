@@ -11,7 +11,7 @@ import typer
 from jrscli.cli import options
 from jrscli.cli.cine import carry_through
 from jrscli.cli.register import describe, failure_of, write_registration
-from jrscli.cli.run import Results, Run, choose, default_folder
+from jrscli.cli.run import Reading, Results, Run, choose, default_folder
 from jrscli.cli.talk import Talk
 from jrscli.errors import UsageError
 
@@ -56,6 +56,8 @@ def propagate_contours(
     preset: options.Preset = options.PresetName.balanced,
     linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
     select: options.Selects = None,
+    resample_irregular: options.ResampleIrregular = False,
+    assign_uids: options.AssignUids = False,
     output: options.Output = None,
     exist: options.Exist = options.ExistRule.suffix,
     json: options.Json = False,
@@ -98,7 +100,7 @@ def propagate_contours(
             return
         documents, failed = [], None
         for number, path in enumerate(daily):
-            run = Run("propagate-contours", talk, chosen, threads)
+            run = Run("propagate-contours", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids))
             plan = run.image("planning", planning, select=choose(planning, select, 0))
             source = run.contours("contours", contours, plan)
             image = run.image("daily", path, select=choose(path, select, number + 1))

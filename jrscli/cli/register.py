@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jrscli.cli import options
-from jrscli.cli.run import Results, Run, choose, default_folder
+from jrscli.cli.run import Reading, Results, Run, choose, default_folder
 from jrscli.cli.talk import Talk
 from jrscli.errors import GateFailed, UsageError
 
@@ -43,6 +43,8 @@ def register(
     ] = None,
     no_inverse: Annotated[bool, typer.Option("--no-inverse", help="Do not write the inverse transform.")] = False,
     select: options.Selects = None,
+    resample_irregular: options.ResampleIrregular = False,
+    assign_uids: options.AssignUids = False,
     output: options.Output = None,
     exist: options.Exist = options.ExistRule.suffix,
     json: options.Json = False,
@@ -72,7 +74,7 @@ def register(
     }
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk, ExitStack() as stack:
         field_path = stack.enter_context(_field_file(write_field, exist.value)) if write_field else None
-        run = Run("register", talk, chosen, threads)
+        run = Run("register", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids))
         start = _start(init, run)
         fixed_image = run.image("fixed", fixed, select=choose(fixed, select, 0))
         moving_image = run.image("moving", moving, select=choose(moving, select, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +19,35 @@ if TYPE_CHECKING:
     from jrscli.spatial.volume import LabelMap
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What of DICOM images to repair while they are read."""
+
+    resample_irregular: bool = False
+    assign_uids: bool = False
+
+
 class Run:
     """Reads inputs for a command and keeps its record.
 
-    options: what the user asked for, without paths; written to run.json.
+    options: what the user asked for, without paths; written to run.json. reading: what to repair in DICOM images.
     """
 
-    def __init__(self, command: str, talk: Talk, options: Mapping[str, Any], threads: int | None = None) -> None:
+    def __init__(
+        self,
+        command: str,
+        talk: Talk,
+        options: Mapping[str, Any],
+        threads: int | None = None,
+        *,
+        reading: Reading = Reading(),
+    ) -> None:
         from jrscli.io.run_record import RunRecord
 
         self.talk = talk
-        self.record = RunRecord(command, {**options, "threads": threads})
+        self.reading = reading
+        self.record = RunRecord(command, {**options, **asdict(reading), "threads": threads})
+        self._new_uids: list[tuple[str, Path, str | None]] = []
         if threads:
             import SimpleITK as sitk
 
@@ -43,10 +62,20 @@ class Run:
         """Read an image."""
         from jrscli.io import read_image
 
-        found = read_image(path, select=select)
+        found = read_image(path, select=select, **asdict(self.reading))
         self.note(found.notices)
+        if self.got_new_uids(found):
+            self._new_uids.append((role, path, select))
         self.record.add_input(role, path, found.kind, found.volume.geometry, found.modality)
         return found
+
+    def got_new_uids(self, image: ImageFile) -> bool:
+        """Whether the image refers to UIDs that its files do not have."""
+        if not self.reading.assign_uids or image.series is None:
+            return False
+        from jrscli.io.dicom_repair import ASSIGNED
+
+        return any(notice.code in ASSIGNED for notice in image.notices)
 
     def labels(self, role: str, path: Path) -> LabelMap:
         """Read a label map that has at least one label.
@@ -119,6 +148,7 @@ class Run:
             results = Results(out)
             yield results
             if not out.skipped:
+                self._write_repaired(results)
                 for kind, name in results.files:
                     self.record.add_output(kind, out.path(name))
                 self.record.write(out.path(RUN_FILE))
@@ -130,6 +160,14 @@ class Run:
             for kind, name in results.files:
                 self.talk.output(kind, out.final(name))
             self.talk.output("run", out.final(RUN_FILE))
+
+    def _write_repaired(self, results: Results) -> None:
+        """A copy of each series that got UIDs: what is written may refer to them, and the files at hand do not have them."""
+        for number, (role, path, select) in enumerate(self._new_uids):
+            from jrscli.io.dicom_repair import write_repaired
+
+            name = f"{role.replace(' ', '-')}-repaired" + (f"-{number + 1}" if len(self._new_uids) > 1 else "")
+            write_repaired(path, results.add("series", name), select=select)
 
     def finish(self, *, next_step: str | None = None, failure: GateFailed | None = None) -> None:
         """Print the outputs; then raise what the run failed by, if it did."""
@@ -187,10 +225,10 @@ def choose(path: Path, select: list[str] | None, number: int) -> str | None:
     """Which of the selections is meant for the input at this place: its own, or a single one where it holds several series."""
     from jrscli.io.content import existing, kind_of
 
-    if not select or kind_of(existing(path)) not in ("folder", "zip"):
+    if not select or kind_of(existing(path)) not in ("folder", "zip", "dicom"):
         return None
     if len(select) > 1:
         return select[number] if number < len(select) else None
-    from jrscli.io.dicom_series import list_series
+    from jrscli.io.dicom_series import needs_selection
 
-    return select[0] if len(list_series(path)) > 1 else None
+    return select[0] if needs_selection(path) else None

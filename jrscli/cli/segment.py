@@ -9,7 +9,7 @@ import typer
 
 from jrscli.cli import options
 from jrscli.cli.register import describe, failure_of
-from jrscli.cli.run import Results, Run, default_folder
+from jrscli.cli.run import Reading, Results, Run, default_folder
 from jrscli.cli.talk import Talk
 from jrscli.errors import UsageError
 
@@ -27,6 +27,8 @@ def segment(
     ],
     preset: options.Preset = options.PresetName.balanced,
     select: options.Select = None,
+    resample_irregular: options.ResampleIrregular = False,
+    assign_uids: options.AssignUids = False,
     output: options.Output = None,
     exist: options.Exist = options.ExistRule.suffix,
     json: options.Json = False,
@@ -56,7 +58,7 @@ def segment(
         )
     chosen = {"preset": preset.value, "device": device, "seed": seed, "atlases": len(atlas)}
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
-        run = Run("segment", talk, chosen, threads)
+        run = Run("segment", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids))
         target = run.image("image", image, select=select)
         pairs = [
             (run.image("atlas", one).volume, run.labels("atlas labels", labels))

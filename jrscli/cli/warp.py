@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jrscli.cli import options
-from jrscli.cli.run import Results, Run, default_folder, stem_of
+from jrscli.cli.run import Reading, Results, Run, default_folder, stem_of
 from jrscli.cli.talk import Talk
 from jrscli.errors import InputError, UsageError
 
@@ -40,6 +40,8 @@ def warp(
     ] = None,
     interp: Annotated[Interpolation, typer.Option(help="auto: nearest for labels, linear for images.")] = Interpolation.auto,
     select: options.Select = None,
+    resample_irregular: options.ResampleIrregular = False,
+    assign_uids: options.AssignUids = False,
     output: options.Output = None,
     exist: options.Exist = options.ExistRule.suffix,
     json: options.Json = False,
@@ -62,7 +64,13 @@ def warp(
     from jrscli.cli.movement import read_movement
 
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
-        run = Run("warp", talk, {"inverse": inverse, "interp": interp.value}, threads)
+        run = Run(
+            "warp",
+            talk,
+            {"inverse": inverse, "interp": interp.value},
+            threads,
+            reading=Reading(resample_irregular, assign_uids),
+        )
         image = run.image("reference", reference, select=select) if reference else None
         movement = read_movement(xfm, inverse=inverse, reference=image.volume.geometry if image else None)
         run.record.add_input("xfm", xfm, "transform")
