@@ -13,6 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+    generate_uid,
+)
 
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.volume import Volume
@@ -144,3 +152,49 @@ def blob() -> Callable[[Geometry], Volume]:
         return Volume((1000 * np.exp(-0.5 * (offset**2).sum(-1))).astype(np.float32), geometry)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def dicom_slices() -> Callable[..., list[Dataset]]:
+    """``dicom_slices(volume, modality="MR")`` is the volume as image objects in memory, one per slice."""
+
+    def make(volume: Volume, modality: str = "MR") -> list[Dataset]:
+        series, frame, study = (generate_uid() for _ in range(3))
+        axes, spacing = volume.geometry.axes, volume.geometry.spacing_mm
+        found = []
+        for k in range(volume.geometry.shape[2]):
+            one = Dataset()
+            one.SOPClassUID = {"MR": MRImageStorage, "CT": CTImageStorage}.get(modality, PositronEmissionTomographyImageStorage)
+            one.SOPInstanceUID, one.SeriesInstanceUID, one.StudyInstanceUID = generate_uid(), series, study
+            one.FrameOfReferenceUID, one.Modality, one.PatientID, one.InstanceNumber = frame, modality, "SECRET", k + 1
+            one.ImagePositionPatient = [f"{x:.6f}" for x in volume.geometry.index_to_world(np.array([[0.0, 0.0, k]]))[0]]
+            one.ImageOrientationPatient = [f"{x:.10f}" for x in (*axes[:, 0], *axes[:, 1])]
+            one.PixelSpacing = [f"{spacing[1]:.6f}", f"{spacing[0]:.6f}"]
+            one.Columns, one.Rows = volume.geometry.shape[:2]
+            one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+            one.BitsAllocated = one.BitsStored = volume.array.dtype.itemsize * 8
+            one.HighBit, one.PixelRepresentation = one.BitsStored - 1, int(volume.array.dtype.kind == "i")
+            one.PixelData = np.ascontiguousarray(volume.array[:, :, k].T).tobytes()
+            one["PixelData"].VR = "OW"
+            found.append(one)
+        return found
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def save_slices() -> Callable[..., Path]:
+    """``save_slices(objects, folder)`` is the folder after writing the objects into it, in explicit VR little endian."""
+
+    def save(objects: list[Dataset], folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        start = len(list(folder.iterdir()))
+        for n, one in enumerate(objects):
+            one.file_meta = FileMetaDataset()
+            one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            one.file_meta.MediaStorageSOPClassUID = one.get("SOPClassUID", "1.2")
+            one.file_meta.MediaStorageSOPInstanceUID = one.get("SOPInstanceUID") or "1.2.3"
+            one.save_as(folder / f"image{start + n}", enforce_file_format=True)
+        return folder
+
+    return save
