@@ -17,8 +17,8 @@ from jrscli.io.rtstruct_match import Match, contour_points, match_series, refere
 from jrscli.io.rtstruct_write import RTSTRUCT_CLASS
 from jrscli.io.rtstruct_write import write_rtstruct as write_rtstruct
 from jrscli.io.series_header import SeriesHeader
+from jrscli.spatial.contour_notices import contour_notices
 from jrscli.spatial.geometry import Geometry
-from jrscli.spatial.planes import contour_notices
 from jrscli.spatial.structures import Contour, ContourKind, Roi, StructureSet
 
 MAX_CONTOURS = 200_000

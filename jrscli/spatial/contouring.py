@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,12 +11,27 @@ from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
 from jrscli.spatial.geometry import Geometry
-from jrscli.spatial.rasterize import fill_polygons
+from jrscli.spatial.polygons import fill_polygons
+from jrscli.spatial.simplify import keep_within
 from jrscli.spatial.structures import Contour, ContourKind
 
 Holes = Literal["keyhole", "xor", "nested"]
 MIN_PIXELS = 0.1
 """A contour below this area (in pixels) is noise of the level set, not tissue."""
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """The contours of all slices, and what was done on the way.
+
+    dropped: rings left out as too small (`rs.degenerate`). points_before: of the rings before they were simplified, straight
+    runs apart; deviation_mm: how far simplified rings lie from those, at most.
+    """
+
+    contours: tuple[Contour, ...]
+    dropped: int
+    points_before: int
+    deviation_mm: float
 
 
 def contours_from_mask(mask: Bool[np.ndarray, "i j k"], geometry: Geometry, *, holes: Holes = "keyhole") -> tuple[Contour, ...]:
@@ -25,20 +41,29 @@ def contours_from_mask(mask: Bool[np.ndarray, "i j k"], geometry: Geometry, *, h
     holes: "keyhole" joins a hole to its outer contour by a channel of no width (every reader gets it right), "xor" writes
     CLOSEDPLANAR_XOR, "nested" leaves two plain contours, one in the other.
     """
-    return trace(np.asarray(mask, dtype=bool), geometry, 0.5, holes=holes)[0]
+    return trace(np.asarray(mask, dtype=bool), geometry, 0.5, holes=holes).contours
 
 
 def contours_from_levels(
     array: Real[np.ndarray, "i j k"], geometry: Geometry, level: float, *, holes: Holes = "keyhole"
 ) -> tuple[Contour, ...]:
     """Contours where a map that is larger inside (signed distance, probability) passes ``level``, as `contours_from_mask`."""
-    return trace(array, geometry, level, holes=holes)[0]
+    return trace(array, geometry, level, holes=holes).contours
 
 
 def trace(
-    array: Real[np.ndarray, "i j k"], geometry: Geometry, level: float, *, holes: Holes = "keyhole"
-) -> tuple[tuple[Contour, ...], int]:
-    """The contours of all slices, and how many were dropped as too small (`rs.degenerate`)."""
+    array: Real[np.ndarray, "i j k"],
+    geometry: Geometry,
+    level: float,
+    *,
+    holes: Holes = "keyhole",
+    simplify_mm: float = 0.0,
+) -> Traced:
+    """The contours of all slices, as `contours_from_levels`, and what was dropped or simplified.
+
+    simplify_mm: leave out points as long as the line stays this close; 0 leaves out points on straight runs only.
+    """
+    thinning = _Thinning(geometry.spacing_mm[:2], simplify_mm)
     contours: list[Contour] = []
     dropped = 0
     for k in range(array.shape[2]):
@@ -48,14 +73,35 @@ def trace(
         inner = [ring for ring in rings if _area(ring) < 0]
         kind: ContourKind = "CLOSED_PLANAR"
         if holes == "keyhole":
-            joined = _keyholes(outer, inner)
+            joined = _keyholes(outer, inner, thinning)
         else:
-            joined = [_simplified(ring, np.zeros(len(ring), bool)) for ring in outer + inner]
+            joined = [_simplified(thinning.thin(ring), np.zeros(0, bool)) for ring in outer + inner]
             kind = "CLOSEDPLANAR_XOR" if holes == "xor" else "CLOSED_PLANAR"
         for ring in joined:
             index = np.column_stack([ring, np.full(len(ring), float(k))])
             contours.append(Contour(geometry.index_to_world(index), kind))
-    return tuple(contours), dropped
+    return Traced(tuple(contours), dropped, thinning.points_before, thinning.deviation_mm)
+
+
+class _Thinning:
+    """Thins rings, and remembers how many points there were and how far a ring was moved at most."""
+
+    def __init__(self, spacing_mm: tuple[float, ...], tolerance_mm: float) -> None:
+        self._spacing = np.array(spacing_mm)
+        # files hold three decimals: the last one is not given away
+        self._tolerance = max(tolerance_mm - 0.001, 0.0)
+        self.points_before = 0
+        self.deviation_mm = 0.0
+
+    def thin(self, ring: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "m 2"]:
+        """The ring with fewer points."""
+        if not self._tolerance:
+            return ring
+        ring = _simplified(ring, np.zeros(0, bool))
+        self.points_before += len(ring)
+        keep, deviation = keep_within(ring * self._spacing, self._tolerance)
+        self.deviation_mm = max(self.deviation_mm, deviation)
+        return ring[keep]
 
 
 def _rings(plane: np.ndarray, level: float) -> tuple[list[np.ndarray], int]:
@@ -75,28 +121,29 @@ def _rings(plane: np.ndarray, level: float) -> tuple[list[np.ndarray], int]:
     return kept, len(rings) - len(kept)
 
 
-def _keyholes(outer: list[np.ndarray], inner: list[np.ndarray]) -> list[np.ndarray]:
+def _keyholes(outer: list[np.ndarray], inner: list[np.ndarray], thinning: _Thinning) -> list[np.ndarray]:
     """Each outer ring with its holes joined to it: out along the channel, round the hole against the outer's sense, back."""
     order = sorted(range(len(outer)), key=lambda n: _area(outer[n]))
+    thin = [thinning.thin(ring) for ring in outer]
     detours: dict[int, list[tuple[int, np.ndarray]]] = {n: [] for n in order}
     trees: dict[int, cKDTree] = {}
-    for hole in inner:
+    for ring in inner:
         # the smallest outer ring round a point of the hole is the one it belongs to
-        owner = next((n for n in order if _surrounds(outer[n], hole[0])), None)
+        owner = next((n for n in order if _surrounds(outer[n], ring[0])), None)
         if owner is None:
             continue
         if owner not in trees:
-            trees[owner] = cKDTree(outer[owner])
+            trees[owner] = cKDTree(thin[owner])
+        hole = thinning.thin(ring)
         distance, vertex = trees[owner].query(hole)
         start = int(np.argmin(distance))
         detours[owner].append((int(vertex[start]), np.roll(hole, -start, axis=0)))
-    return [_walk(outer[n], detours[n]) for n in range(len(outer))]
+    return [_walk(thin[n], detours[n]) for n in range(len(outer))]
 
 
 def _walk(ring: np.ndarray, detours: list[tuple[int, np.ndarray]]) -> np.ndarray:
-    ends = np.zeros(len(ring), bool)
     if not detours:
-        return _simplified(ring, ends)
+        return _simplified(ring, np.zeros(0, bool))
     pieces, fixed, last = [], [], 0
     for vertex, hole in sorted(detours, key=lambda detour: detour[0]):
         # ring up to the vertex, hole with its first point again, then the vertex again
@@ -112,7 +159,11 @@ def _walk(ring: np.ndarray, detours: list[tuple[int, np.ndarray]]) -> np.ndarray
 
 
 def _simplified(ring: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """The ring without points on the straight line between their neighbours (ends of channels stay: they are walked twice)."""
+    """The ring without points on the straight line between their neighbours.
+
+    fixed: points that stay, as the ends of channels, which are walked twice; none if empty.
+    """
+    fixed = fixed if len(fixed) else np.zeros(len(ring), bool)
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
     cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
     ahead = (before * after).sum(axis=1) > 0

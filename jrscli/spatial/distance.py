@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 from jaxtyping import Bool, Float32
+from scipy.ndimage import distance_transform_edt
 
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.itk import array_from_image, image_from_array
@@ -36,3 +37,18 @@ def _distance_to(mask: np.ndarray, geometry: Geometry) -> np.ndarray:
     image = image_from_array(mask, geometry)
     far = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
     return array_from_image(far)
+
+
+def plane_distance(mask: Bool[np.ndarray, "u v"], spacing_mm: tuple[float, float]) -> Float32[np.ndarray, "u v"]:
+    """`signed_distance` in a plane: mm, positive inside, zero midway between an inside and an outside pixel centre.
+
+    An empty mask is minus the diagonal everywhere, a full one plus.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    diagonal = np.float32(np.hypot(mask.shape[0] * spacing_mm[0], mask.shape[1] * spacing_mm[1]))
+    if not mask.any() or mask.all():
+        return np.full(mask.shape, diagonal if mask.any() else -diagonal, np.float32)
+    half = min(spacing_mm) / 2
+    inside = distance_transform_edt(mask, sampling=spacing_mm)
+    outside = distance_transform_edt(~mask, sampling=spacing_mm)
+    return np.where(mask, inside - half, half - outside).astype(np.float32)

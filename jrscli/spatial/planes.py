@@ -1,4 +1,4 @@
-"""Which slice of a grid each contour lies on, and what is odd about it."""
+"""Which slice of a grid each contour lies on, and which contours lie on none."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from jrscli.errors import Notice
 from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.stacks import GAP, Stack, stacks_of
 from jrscli.spatial.structures import Contour, Roi
 
 OBLIQUE_DEG = 1.0
 SAME_PLANE = 0.1
 """Contours closer than this share of the slice distance were drawn on one plane, and combine by XOR."""
+ROUNDING = 0.01
+"""A contour round the outermost pixels may pass their edge by this share of a pixel: its text has three decimals."""
 DEGENERATE_PIXELS = 0.1
 """A contour whose bounding rectangle is below this many pixels is a slip of the mouse."""
-OFFPLANE_MM = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +26,14 @@ class Placed:
 
     slice_axis: the array axis whose planes hold the contours (2 unless the grid's slices lie differently).
     planes: slice index -> polygons, each (n, 2) along the two remaining array axes in rising order.
+    stacks: contours that lie across the slices. oblique, degenerate, outside, clipped, between: numbers of contours.
+    offset_mm: how far a contour was moved onto its slice, at most.
     """
 
     number: int
     slice_axis: int
     planes: dict[int, list[Float[np.ndarray, "n 2"]]]
+    stacks: tuple[Stack, ...]
     degenerate: int
     oblique: int
     outside: int
@@ -40,25 +44,13 @@ class Placed:
     @property
     def missing_planes(self) -> int:
         """Slices without a contour between the first and the last one that has."""
-        return max(self.planes) - min(self.planes) + 1 - len(self.planes) if self.planes else 0
+        own = max(self.planes) - min(self.planes) + 1 - len(self.planes) if self.planes else 0
+        return own + sum(stack.missing_planes for stack in self.stacks)
 
-    def notices(self) -> tuple[Notice, ...]:
-        """What was left out, snapped or clipped, with counts; ROIs are named by number (names can be personal)."""
-        roi = f"ROI {self.number}"
-        said = [
-            (self.degenerate, "rs.degenerate", f"{roi}: {self.degenerate} contour(s) without an area dropped"),
-            (self.oblique, "rs.oblique", f"{roi}: {self.oblique} contour(s) lie across the slices and were left out"),
-            (self.outside, "rs.outside", f"{roi}: {self.outside} contour(s) lie outside the image"),
-            (self.clipped, "rs.clipped", f"{roi}: {self.clipped} contour(s) clipped at the border of the image"),
-            (self.between, "rs.planes", f"{roi}: {self.between} contour(s) between slices left out; a nearer plane was used"),
-            (self.missing_planes, "rs.gap", f"{roi}: {self.missing_planes} slice(s) inside the structure hold no contour"),
-            (
-                self.offset_mm > OFFPLANE_MM,
-                "rs.offplane",
-                f"{roi}: contours up to {self.offset_mm:.2f} mm off their slice, snapped",
-            ),
-        ]
-        return tuple(Notice(code, words) for count, code, words in said if count)
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left to draw."""
+        return not self.planes and not self.stacks
 
 
 def place_contours(roi: Roi, geometry: Geometry) -> Placed:
@@ -66,31 +58,33 @@ def place_contours(roi: Roi, geometry: Geometry) -> Placed:
 
     Where contours of several planes fall on one slice (a structure set finer than the image), the nearest plane is taken.
     """
-    contours = roi.closed
-    axis = contour_axis(contours, geometry)
+    axis = contour_axis(roi.closed, geometry)
     in_plane = [a for a in range(3) if a != axis]
     shape, spacing = np.array(geometry.shape), np.array(geometry.spacing_mm)
-    degenerate = oblique = outside = clipped = 0
+    limit = shape - 0.5
+    degenerate = outside = clipped = 0
     found: dict[int, list[tuple[float, np.ndarray]]] = {}
-    for contour in contours:
+    across: list[Contour] = []
+    for contour in roi.closed:
         # rounded so that a vertex on a pixel centre is on it whatever the arithmetic did in its last digits
         index = np.round(geometry.world_to_index(contour.points), 7)
-        flat = index[:, in_plane]
-        if _has_no_area(flat):
+        oblique = _is_oblique(index * spacing, axis)
+        if _has_no_area(contour.points / spacing.min() if oblique else index[:, in_plane]):
             degenerate += 1
             continue
-        if _is_oblique(index * spacing, axis):
-            oblique += 1
-            continue
         depth = float(index[:, axis].mean())
-        low, high = flat.min(axis=0), flat.max(axis=0)
-        limit = shape[in_plane] - 0.5
-        if not -0.5 <= depth <= shape[axis] - 0.5 or (high < -0.5).any() or (low > limit).any():
+        low, high = index.min(axis=0), index.max(axis=0)
+        if not oblique:
+            low[axis] = high[axis] = depth
+        if (high < -0.5).any() or (low > limit).any():
             outside += 1
             continue
-        clipped += bool((low < -0.5).any() or (high > limit).any())
+        clipped += bool((low < -0.5 - ROUNDING).any() or (high > limit + ROUNDING).any())
+        if oblique:
+            across.append(contour)
+            continue
         nearest = min(int(np.floor(depth + 0.5)), int(shape[axis]) - 1)
-        found.setdefault(nearest, []).append((depth - nearest, flat))
+        found.setdefault(nearest, []).append((depth - nearest, index[:, in_plane]))
     planes: dict[int, list[np.ndarray]] = {}
     between, offset = 0, 0.0
     for k in sorted(found):
@@ -98,14 +92,18 @@ def place_contours(roi: Roi, geometry: Geometry) -> Placed:
         between += len(found[k]) - len(kept)
         offset = max(offset, max(abs(off) for off, _ in kept))
         planes[k] = [polygon for _, polygon in kept]
-    return Placed(roi.number, axis, planes, degenerate, oblique, outside, clipped, between, offset * float(spacing[axis]))
-
-
-def contour_notices(roi: Roi, geometry: Geometry) -> tuple[Notice, ...]:
-    """What `place_contours` had to say about this ROI on this grid, open contours included (`rs.open`)."""
-    opened = sum(not contour.is_closed and contour.kind != "POINT" for contour in roi.contours)
-    extra = (Notice("rs.open", f"ROI {roi.number}: {opened} open contour(s) bound no area"),) if opened else ()
-    return (*place_contours(roi, geometry).notices(), *extra)
+    return Placed(
+        number=roi.number,
+        slice_axis=axis,
+        planes=planes,
+        stacks=stacks_of(across, geometry),
+        degenerate=degenerate,
+        oblique=len(across),
+        outside=outside,
+        clipped=clipped,
+        between=between,
+        offset_mm=offset * float(spacing[axis]),
+    )
 
 
 def nearest_slices(contour: Contour, geometry: Geometry) -> Int[np.ndarray, "n"]:
@@ -115,16 +113,23 @@ def nearest_slices(contour: Contour, geometry: Geometry) -> Int[np.ndarray, "n"]
 
 
 def contour_axis(contours: tuple[Contour, ...], geometry: Geometry) -> int:
-    """The array axis along which the contours are flat: 2, or the one on which most of them agree."""
+    """The array axis whose planes hold the contours: 2, or the one on which most of them agree and lie plane by plane.
+
+    Contours drawn on sagittal slices of another image are flat along an axis too, but further apart than the voxels are.
+    """
     votes = np.zeros(3)
     spacing = np.array(geometry.spacing_mm)
+    depths: list[list[float]] = [[], [], []]
     for contour in contours:
-        mm = geometry.world_to_index(contour.points) * spacing
+        index = geometry.world_to_index(contour.points)
         for axis in (2, 0, 1):
-            if not _is_oblique(mm, axis):
+            if not _is_oblique(index * spacing, axis):
                 votes[axis] += 1
+                depths[axis].append(float(index[:, axis].mean()))
                 break
-    return 2 if votes[2] >= votes.max() else int(np.argmax(votes))
+    best = 2 if votes[2] >= votes.max() else int(np.argmax(votes))
+    steps = np.diff(np.unique(np.round(depths[best], 2)))
+    return 2 if best != 2 and len(steps) and float(np.median(steps)) > GAP else best
 
 
 def _is_oblique(points_mm: np.ndarray, axis: int) -> bool:
@@ -134,11 +139,13 @@ def _is_oblique(points_mm: np.ndarray, axis: int) -> bool:
     return bool(extent[axis] > max(0.02, np.sin(np.radians(OBLIQUE_DEG)) * across))
 
 
-def _has_no_area(flat: np.ndarray) -> bool:
-    extent = np.ptp(flat, axis=0)
-    if len(flat) < 3 or extent[0] * extent[1] < DEGENERATE_PIXELS:
+def _has_no_area(points: np.ndarray) -> bool:
+    """Whether points (pixels, in a plane or in space) bound next to nothing."""
+    if len(points) < 3:
         return True
-    return bool(np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False)[1] < 1e-3)
+    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    extent = np.sort(np.ptp(points, axis=0))[-2:]
+    return bool(spread[1] < 1e-3 or extent[0] * extent[1] < DEGENERATE_PIXELS)
 
 
 def _nearest_plane(found: list[tuple[float, np.ndarray]]) -> list[tuple[float, np.ndarray]]:

@@ -119,7 +119,8 @@ def test_the_way_back_gives_the_same_masks(tmp_path, oblique, which):
     write_rtstruct(structures(grid), header, grid, tmp_path / "rs.dcm")
     volume, read_header, _ = read_series(tmp_path / "ct")
     found = read_rtstruct(tmp_path / "rs.dcm", read_header, volume.geometry)
-    assert not found.notices or which == "oblique"
+    # one voxel and two diagonal ones are drawn as diamonds of half their size
+    assert {notice.code for notice in found.notices} <= {"rs.small", "rs.offplane"}
     for roi in found.rois:
         assert np.array_equal(rasterize(roi, volume.geometry), masks(grid)[roi.number]), roi.name
 

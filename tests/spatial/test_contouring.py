@@ -119,6 +119,29 @@ def test_a_signed_distance_gives_its_mask_back():
 def test_specks_of_a_level_set_are_dropped_and_counted():
     levels = np.full((9, 9, 1), -1.0, np.float32)
     levels[4, 4] = 0.05
-    contours, dropped = trace(levels, Geometry((9, 9, 1), np.eye(4)), 0.0)
-    assert not contours
-    assert dropped == 1
+    traced = trace(levels, Geometry((9, 9, 1), np.eye(4)), 0.0)
+    assert not traced.contours
+    assert traced.dropped == 1
+
+
+@pytest.mark.parametrize("holes", HOLES)
+def test_simplified_contours_stay_within_the_distance_and_keep_their_holes(oblique, holes):
+    grid = Geometry((60, 50, 2), oblique.affine)
+    noise = gaussian_filter(np.random.default_rng(3).normal(size=grid.shape), (5, 5, 0.5))
+    mask = noise > 0.01
+    traced = trace(mask, grid, 0.5, holes=holes, simplify_mm=0.8)
+    plain = contours_from_mask(mask, grid, holes=holes)
+    assert 0.4 < traced.deviation_mm < 0.8
+    assert sum(len(c.points) for c in traced.contours) < 0.6 * traced.points_before
+    assert len(traced.contours) == len(plain)
+    for line in plain:
+        # every point of the full outlines lies near some edge of the thin ones of its slice
+        k = round(float(grid.world_to_index(line.points[:1])[0, 2]))
+        ends = [c.points for c in traced.contours if round(float(grid.world_to_index(c.points[:1])[0, 2])) == k]
+        starts = np.concatenate(ends)
+        along = np.concatenate([np.roll(p, -1, axis=0) for p in ends]) - starts
+        apart = line.points[:, None] - starts
+        share = np.clip((apart * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-12), 0, 1)
+        assert np.linalg.norm(apart - share[..., None] * along, axis=-1).min(axis=1).max() <= traced.deviation_mm + 1e-9
+    again = back(traced.contours, grid)
+    assert 0.97 < 2 * (again & mask).sum() / (again.sum() + mask.sum()) < 1
