@@ -66,6 +66,8 @@ def read_labels(path: Path | str) -> LabelMap:
 def read_contours(path: Path | str, *, reference: ImageFile | None = None) -> StructureSet | LabelMap:
     """The contours at ``path``: an RTSTRUCT as a StructureSet, any image file as a LabelMap.
 
+    A DICOM Segmentation is a LabelMap, or a StructureSet where its segments overlap, which labels cannot.
+
     reference: the image the contours were drawn on; an RTSTRUCT is matched to it.
 
     Raises InputError `rs.other_space` and the codes of the formats.
@@ -81,6 +83,11 @@ def read_contours(path: Path | str, *, reference: ImageFile | None = None) -> St
         if is_rtstruct(path):
             series = reference.series if reference else None
             return read_rtstruct(path, series, reference.volume.geometry if reference else None)
+        if path.is_file():
+            from jrscli.io.dicom_classes import SEGMENTATION_CLASSES, sop_class_of
+
+            if sop_class_of(path) in SEGMENTATION_CLASSES:
+                return _contours_of_segments(path)
     return read_labels(path)
 
 
@@ -114,6 +121,18 @@ def unreadable(path: Path, kind: str) -> InputError:
         )
     found = "empty" if not path.stat().st_size else "plain text" if looks_like_text(path) else "of an unknown format"
     return InputError(f"{path.name} is not an image: the file is {found}", code="image.unreadable", hint=READABLE)
+
+
+def _contours_of_segments(path: Path) -> StructureSet | LabelMap:
+    from jrscli.io.segmentation_object import read_segmentation
+    from jrscli.spatial.contouring import contours_from_mask
+    from jrscli.spatial.structures import Roi, StructureSet
+
+    masks, notices = read_segmentation(path)
+    if not masks.overlap():
+        return masks.as_labels()[0]
+    rois = (Roi(n, masks.name(n), contours_from_mask(mask, masks.geometry)) for n, mask in masks.masks.items())
+    return StructureSet(tuple(rois), notices=notices)
 
 
 def _only_rtstruct(folder: Path) -> Path:

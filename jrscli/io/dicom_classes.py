@@ -11,6 +11,9 @@ from pydicom.uid import UID
 from jrscli.errors import InputError
 from jrscli.io.dicom_walk import quiet, walk
 
+SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""Segmentation, and Label Map Segmentation."""
+
 
 def class_names(path: Path) -> dict[str, int]:
     """How many objects of each DICOM class ("RT Dose Storage") there are at ``path``; none without DICOM."""

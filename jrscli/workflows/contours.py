@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from jrscli.errors import InputError, Notice
 from jrscli.spatial.contouring import contours_from_mask
 from jrscli.spatial.geometry import Geometry
-from jrscli.spatial.rasterize import rasterize
+from jrscli.spatial.masks import Masks
+from jrscli.spatial.rasterize import rasterize, rasterize_all
 from jrscli.spatial.structures import Roi, StructureSet
 from jrscli.spatial.volume import LabelMap
 
@@ -18,22 +17,23 @@ def labels_of_structures(structures: StructureSet, geometry: Geometry) -> tuple[
     Raises InputError `rs.outside` if nothing of them lies on the grid.
     """
     masks = {roi.number: rasterize(roi, geometry) for roi in structures.rois if roi.closed}
-    sizes = {number: int(np.count_nonzero(mask)) for number, mask in masks.items()}
-    array = np.zeros(geometry.shape, np.uint32)
-    for number in sorted(masks, key=lambda number: -sizes[number]):
-        array[masks[number]] = number
-    if not array.any():
+    labels, hidden = Masks(masks, geometry, {roi.number: roi.name for roi in structures.rois}).as_labels()
+    if not labels.array.any():
         raise InputError(
             "no ROI has an area on the grid of the image",
             code="rs.outside",
             hint="give the image that the contours were drawn on",
         )
-    hidden = [n for n, size in sizes.items() if size and np.count_nonzero(array == n) < size]
     notices = []
     if hidden:
         words = f"{len(hidden)} of {len(masks)} ROIs overlap smaller ones, which hide parts of them in a label map"
         notices.append(Notice("labels.overlap", words))
-    return LabelMap(array, geometry, {roi.number: roi.name for roi in structures.rois}), tuple(notices)
+    return labels, tuple(notices)
+
+
+def masks_of_structures(structures: StructureSet, geometry: Geometry) -> Masks:
+    """The ROIs as masks by their numbers; each is whole, also where ROIs overlap."""
+    return Masks(rasterize_all(structures, geometry), geometry, {roi.number: roi.name for roi in structures.rois})
 
 
 def structures_of_labels(labels: LabelMap) -> StructureSet:
