@@ -19,7 +19,9 @@ from jrscli.io.software import software_version
 from jrscli.spatial.geometry import Geometry
 
 RUN_FILE = "run.json"
-_PACKAGES = ("numpy", "scipy", "scikit-image", "SimpleITK", "nibabel", "pydicom", "highdicom", "torch", "onnxruntime-gpu", "onnxruntime")
+_PACKAGES = (
+    "numpy", "scipy", "scikit-image", "SimpleITK", "nibabel", "pydicom", "highdicom", "torch", "onnxruntime-gpu", "onnxruntime",
+)  # fmt: skip
 
 
 @dataclass
