@@ -23,9 +23,10 @@ def plain(stream: BinaryIO) -> BinaryIO:
     """
     start = stream.read(2048)
     stream.seek(0)
-    if start[128:132] != b"DICM" or _DEFLATED not in start:
+    if _DEFLATED not in start:
         return stream
-    stream.seek(132)
+    # a file may lack the preamble and begin with its meta information
+    stream.seek(132 if start[128:132] == b"DICM" else 0)
     meta = read_dataset(stream, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, vr, length: tag.group != 2)
     begin = stream.tell()
     if str(meta.get("TransferSyntaxUID", "")) != _DEFLATED.decode():
