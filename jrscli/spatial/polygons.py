@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 LINES = 8
-"""Lines per pixel on which areas are measured; along a line they are exact."""
+"""Lines per pixel on which shares of pixels are measured; along a line they are exact."""
+AREA_LINES = 400
+"""At least this many lines measure the area of a polygon."""
 
 
 def fill_polygons(polygons: list[Float[np.ndarray, "n 2"]], shape: tuple[int, int]) -> Bool[np.ndarray, "u v"]:
@@ -49,8 +51,10 @@ def cover_polygons(polygons: list[Float[np.ndarray, "n 2"]], shape: tuple[int, i
 
 def area_of(polygons: list[Float[np.ndarray, "n 2"]]) -> float:
     """The area inside the polygons (even-odd), in pixels."""
-    _, crossings, sign = _spans(polygons)
-    return float(-(sign * crossings).sum()) / LINES
+    height = max(float(np.ptp(polygon[:, 1])) for polygon in polygons)
+    per_pixel = int(np.clip(np.ceil(AREA_LINES / max(height, 1e-3)), LINES, 8 * AREA_LINES))
+    _, crossings, sign = _spans(polygons, per_pixel)
+    return float(-(sign * crossings).sum()) / per_pixel
 
 
 def pixel_box(polygons: list[Float[np.ndarray, "n 2"]], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -61,10 +65,10 @@ def pixel_box(polygons: list[Float[np.ndarray, "n 2"]], shape: tuple[int, int]) 
     return low, high
 
 
-def _spans(polygons: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Crossings on `LINES` lines per pixel, in order along each line; +1 where the inside begins, −1 where it ends."""
-    # fine line f of pixel p runs at p − ½ + (f + ½) / LINES
-    fine = [polygon * (1, LINES) + (0, LINES / 2 - 0.5) for polygon in polygons]
+def _spans(polygons: list[np.ndarray], per_pixel: int = LINES) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Crossings on so many lines per pixel, in order along each line; +1 where the inside begins, −1 where it ends."""
+    # fine line f of pixel p runs at p − ½ + (f + ½) / per_pixel
+    fine = [polygon * (1, per_pixel) + (0, per_pixel / 2 - 0.5) for polygon in polygons]
     lines, crossings = _crossings(fine)
     order = np.lexsort((crossings, lines))
     # each line is crossed an even number of times, so the signs begin anew on each

@@ -25,7 +25,7 @@ from jrscli.io.series_header import SeriesHeader
 from jrscli.spatial.contouring import contours_from_mask
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.rasterize import contour_volume_mm3, coverage, rasterize
-from jrscli.spatial.structures import StructureSet
+from jrscli.spatial.structures import Roi, StructureSet
 
 pytestmark = pytest.mark.benchmark
 CASES = {"pelvis": ("pelvis-phantom", "CT", "RS")} | {
@@ -75,6 +75,15 @@ def plastimatch(tool: Path, contours: Path, images: Path, out: Path) -> dict[int
     return {int(f.name.split(".")[0]): sitk.GetArrayFromImage(sitk.ReadImage(str(f))).T > 0 for f in out.iterdir()}
 
 
+def shoelace_mm3(roi: Roi, geometry: Geometry) -> float:
+    """Σ area · slice distance by the shoelace formula, which shares nothing with ours; none of these ROIs has a hole."""
+    total = 0.0
+    for contour in roi.closed:
+        x, y = (geometry.world_to_index(contour.points)[:, :2] * geometry.spacing_mm[:2]).T
+        total += abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2 * geometry.spacing_mm[2]
+    return total
+
+
 def numbered(structures: StructureSet) -> StructureSet:
     """With numbers for names, so that no reader has to make file names of them."""
     return replace(structures, rois=tuple(replace(roi, name=str(roi.number)) for roi in structures.rois))
@@ -82,7 +91,8 @@ def numbered(structures: StructureSet) -> StructureSet:
 
 def test_voxels_have_the_volume_of_the_polygons(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     for roi in case.structures.rois:
-        drawn = contour_volume_mm3(roi, case.geometry) / 1000
+        drawn = shoelace_mm3(roi, case.geometry) / 1000
+        assert contour_volume_mm3(roi, case.geometry) / 1000 == pytest.approx(drawn, rel=1e-3)
         voxels = np.count_nonzero(case.masks[roi.number]) * case.geometry.voxel_volume_mm3 / 1000
         shares = float(coverage(roi, case.geometry).sum(dtype=np.float64)) * case.geometry.voxel_volume_mm3 / 1000
         off, off_shares = 100 * (voxels / drawn - 1), 100 * (shares / drawn - 1)
