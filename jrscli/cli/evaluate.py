@@ -126,7 +126,7 @@ def _evaluation(
 def _landmarks(reference: Path, prediction: Path, xfm: Path | None) -> Evaluation:
     from jrscli.io.points import read_points
     from jrscli.io.transforms import read_transform
-    from jrscli.workflows.evaluate import evaluate_points
+    from jrscli.workflows.evaluate_transform import evaluate_points
 
     fixed, labels = read_points(reference)
     moving, _ = read_points(prediction)

@@ -3,106 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
-
-import numpy as np
-from jaxtyping import Bool
+from functools import cached_property
 
 from jrscli.errors import UsageError
-from jrscli.metrics import overlap, surface
-from jrscli.metrics.surfels import bounding_box
+from jrscli.metrics import added_path, overlap, surface
+from jrscli.metrics.pair import Pair
 from jrscli.metrics.value import Value
-from jrscli.spatial.geometry import Geometry
 
-LABEL_METRICS = (
-    "dice",
-    "jaccard",
-    "sens",
-    "ppv",
-    "hd",
-    "hd95",
-    "hd95_pooled",
-    "msd",
-    "msd_directed",
-    "masd",
-    "nsd",
-    "volume",
-    "volume_diff",
-    "centroid_shift",
-)
-DEFAULT_METRICS = ("dice", "hd95", "msd", "nsd", "volume", "volume_diff", "centroid_shift")
-_OF_SURFACES = ("hd", "hd95", "hd95_pooled", "msd", "msd_directed", "masd", "nsd")
+DEFAULT_METRICS = ("dice", "hd95", "msd", "nsd", "volume", "volume_diff", "centroid_shift", "apl")
 
 SMALL_CC = 1.0
 """Below this volume Dice says more about the size of a structure than about its contour."""
 
-Mask = Bool[np.ndarray, "i j k"]
+
+@dataclass(frozen=True)
+class Measured:
+    """A pair of masks; what several metrics need is worked out once, when the first asks for it."""
+
+    pair: Pair
+    nsd_tolerance_mm: float
+
+    @cached_property
+    def counts(self) -> overlap.Counts:
+        """Voxels of both masks and of their overlap."""
+        return overlap.count(self.pair.reference, self.pair.test)
+
+    @cached_property
+    def distances(self) -> surface.SurfaceDistances:
+        """Distances between the two surfaces."""
+        return surface.surface_distances(self.pair.reference, self.pair.test, self.pair.spacing_mm)
+
+
+_METRICS: dict[str, Callable[[Measured], tuple[Value, ...]]] = {
+    "dice": lambda m: (overlap.dice(m.counts),),
+    "jaccard": lambda m: (overlap.jaccard(m.counts),),
+    "sens": lambda m: (overlap.sensitivity(m.counts),),
+    "ppv": lambda m: (overlap.ppv(m.counts),),
+    "hd": lambda m: (surface.hd(m.distances),),
+    "hd95": lambda m: (surface.hd95(m.distances),),
+    "hd95_pooled": lambda m: (surface.hd95_pooled(m.distances),),
+    "msd": lambda m: (surface.msd(m.distances),),
+    "msd_directed": lambda m: surface.msd_directed(m.distances),
+    "masd": lambda m: (surface.masd(m.distances),),
+    "nsd": lambda m: (surface.nsd(m.distances, m.nsd_tolerance_mm),),
+    "volume": lambda m: overlap.volumes(m.counts, m.pair.spacing_mm),
+    "volume_diff": lambda m: overlap.volume_diff(m.counts, m.pair.spacing_mm),
+    "centroid_shift": lambda m: overlap.centroid_shift(m.pair.reference, m.pair.test, m.pair.geometry),
+    "apl": lambda m: added_path.added_path(m.pair.reference, m.pair.test, m.pair.spacing_mm),
+    "apl_poly": lambda m: added_path.added_polyline(m.pair.reference, m.pair.test, m.pair.spacing_mm),
+    "dpl": lambda m: added_path.deleted_path(m.pair.reference, m.pair.test, m.pair.spacing_mm),
+    "hd95_vox_l2r": lambda m: (surface.hd95_vox_l2r(m.pair.reference, m.pair.test),),
+}
+LABEL_METRICS = tuple(_METRICS)
 
 
 def compare(
-    reference: Mask, test: Mask, geometry: Geometry, metrics: Sequence[str] = DEFAULT_METRICS, nsd_tolerance_mm: float = 1.0
+    pair: Pair, metrics: Sequence[str] = DEFAULT_METRICS, nsd_tolerance_mm: float = 1.0
 ) -> tuple[dict[str, Value], tuple[str, ...]]:
-    """The Values of one structure by id, and its flags."""
-    counts = overlap.count(reference, test)
-    box = bounding_box(reference | test)
+    """The Values of one structure by id, and its flags.
+
+    Flags: "fov_cut" (a mask touches the border of the image), "volume-dependent" (Dice of a structure below 1 cc).
+    """
+    measured = Measured(pair, nsd_tolerance_mm)
+    values = {value.id: value for name in metrics for value in _METRICS[name](measured)}
     flags = []
-    if box is None:
-        r = t = np.zeros((1, 1, 1), np.bool_)
-        cut = geometry
-    else:
-        # everything happens in the box of the structure; an axis of one voxel keeps its size, so it stays two-dimensional
-        wide = tuple(slice(max(part.start - 1, 0), min(part.stop + 1, n)) for part, n in zip(box, geometry.shape, strict=True))
-        r, t = reference[wide], test[wide]
-        lower, upper = [part.start for part in wide], [part.stop for part in wide]
-        cut = geometry.cropped_to((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
-        if any(n > 1 and (part.start == 0 or part.stop == n) for part, n in zip(box, geometry.shape, strict=True)):
-            flags.append("fov_cut")
-    spacing = geometry.spacing_mm
-    distances = surface.surface_distances(r, t, spacing) if set(metrics) & set(_OF_SURFACES) else None
-    values: list[Value] = []
-    for name in metrics:
-        values += _metric(name, counts, distances, r, t, cut, nsd_tolerance_mm)
-    largest_cc = max(counts.reference, counts.test) * geometry.voxel_volume_mm3 / 1000
+    if pair.touches_border(pair.reference) or pair.touches_border(pair.test):
+        flags.append("fov_cut")
+    largest_cc = max(measured.counts.reference, measured.counts.test) * pair.geometry.voxel_volume_mm3 / 1000
     if {"dice", "jaccard"} & set(metrics) and 0 < largest_cc < SMALL_CC:
         flags.append("volume-dependent")
-    return {value.id: value for value in values}, tuple(flags)
-
-
-def _metric(
-    name: str,
-    counts: overlap.Counts,
-    distances: surface.SurfaceDistances | None,
-    reference: Mask,
-    test: Mask,
-    geometry: Geometry,
-    tolerance_mm: float,
-) -> tuple[Value, ...]:
-    of_counts: dict[str, Callable[[overlap.Counts], Value]] = {
-        "dice": overlap.dice,
-        "jaccard": overlap.jaccard,
-        "sens": overlap.sensitivity,
-        "ppv": overlap.ppv,
-    }
-    of_distances: dict[str, Callable[[surface.SurfaceDistances], Value]] = {
-        "hd": surface.hd,
-        "hd95": surface.hd95,
-        "hd95_pooled": surface.hd95_pooled,
-        "msd": surface.msd,
-        "masd": surface.masd,
-    }
-    if name in of_counts:
-        return (of_counts[name](counts),)
-    if name == "volume":
-        return overlap.volumes(counts, geometry.spacing_mm)
-    if name == "volume_diff":
-        return overlap.volume_diff(counts, geometry.spacing_mm)
-    if name == "centroid_shift":
-        return overlap.centroid_shift(reference, test, geometry)
-    if distances is None:
-        raise AssertionError(name)
-    if name in of_distances:
-        return (of_distances[name](distances),)
-    return surface.msd_directed(distances) if name == "msd_directed" else (surface.nsd(distances, tolerance_mm),)
+    return values, tuple(flags)
 
 
 def check_metrics(metrics: Sequence[str]) -> None:

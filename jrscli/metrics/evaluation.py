@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from jrscli.errors import Notice
+from jrscli.metrics.bootstrap import bootstrap_interval
 from jrscli.metrics.value import Value
 
 SMALLER_IS_WORSE = ("dice", "jaccard", "sens", "ppv", "nsd")
@@ -19,7 +20,10 @@ class Row:
     """One structure (or landmark, or region) and its Values by id.
 
     number, test_number: its numbers in the reference and in the prediction, None where it is missing.
-    flags: what to keep in mind, as short words: "volume-dependent" (Dice of less than 1 cc), "fov_cut" (touches the border).
+    flags: what to keep in mind, as short words: "volume-dependent" (Dice of less than 1 cc), "fov_cut" (touches the border),
+        and those of `contour_checks`.
+    case: the case it belongs to, where several were evaluated.
+    details: more, ready for JSON: worst slices, Dice per slice.
     """
 
     name: str
@@ -27,6 +31,13 @@ class Row:
     number: int | None = None
     test_number: int | None = None
     flags: tuple[str, ...] = ()
+    case: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The name, with the case in front where there is one."""
+        return f"{self.case} {self.name}" if self.case else self.name
 
     @property
     def status(self) -> str:
@@ -36,12 +47,14 @@ class Row:
     def as_json(self) -> dict[str, object]:
         """The row as a JSON object."""
         return {
+            **({"case": self.case} if self.case else {}),
             "name": self.name,
             "reference_number": self.number,
             "prediction_number": self.test_number,
             "status": self.status,
             "flags": list(self.flags),
             "metrics": {name: value.as_json() for name, value in self.values.items()},
+            **({"details": dict(self.details)} if self.details else {}),
         }
 
 
@@ -50,6 +63,7 @@ class Summary:
     """One metric over all rows that have a number.
 
     sd: of the sample (n − 1), None for fewer than two. left_out: rows without a number; they are in no mean.
+    ci95: the 95 % interval of the mean, by bootstrap over rows; None for fewer than three.
     worst: the name of the row that is farthest from perfect.
     """
 
@@ -62,6 +76,7 @@ class Summary:
     median: float | None = None
     p5: float | None = None
     p95: float | None = None
+    ci95: tuple[float, float] | None = None
     worst: str | None = None
     worst_value: float | None = None
 
@@ -77,7 +92,7 @@ class Evaluation:
     facts: what holds for all rows (voxel size, tolerance, number of points …), ready for JSON.
     """
 
-    kind: Literal["labels", "points", "field"]
+    kind: Literal["labels", "points", "field", "dose"]
     rows: tuple[Row, ...]
     facts: Mapping[str, object] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
@@ -107,7 +122,7 @@ class Evaluation:
         return self._summary(name).mean
 
     def _summary(self, name: str) -> Summary:
-        pairs = [(row.name, row.values[name].value) for row in self.rows if name in row.values]
+        pairs = [(row.title, row.values[name].value) for row in self.rows if name in row.values]
         numbers = [(structure, value) for structure, value in pairs if value is not None]
         unit = next((row.values[name].unit for row in self.rows if name in row.values), "")
         left_out = len(self.rows) - len(numbers)
@@ -126,6 +141,7 @@ class Evaluation:
             median,
             p5,
             p95,
+            bootstrap_interval(values),
             worst,
             worst_value,
         )

@@ -72,6 +72,12 @@ def hd95_pooled(distances: SurfaceDistances) -> Value:
     return Value(name, _percentile(values, areas, 0.95), "mm")
 
 
+def hd95_vox_l2r(reference: Bool[np.ndarray, "i j k"], test: Bool[np.ndarray, "i j k"]) -> Value:
+    """``hd95_vox_l2r.v1``: HD95 in voxels, with spacing (1, 1, 1), as the tables of Learn2Reg have it; not a length."""
+    found = hd95(surface_distances(reference, test, (1.0, 1.0, 1.0)))
+    return Value("hd95_vox_l2r.v1", found.value, "voxels", found.status, found.limit)
+
+
 def msd(distances: SurfaceDistances) -> Value:
     """``msd.v1``: mean distance over the area of both surfaces together (ASSD), mm."""
     if distances.status != "ok":

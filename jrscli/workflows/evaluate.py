@@ -1,25 +1,25 @@
-"""Evaluate: how well two sets of structures agree, what landmarks say, what a field does. Pure: no files, no printing."""
+"""Evaluate: how well two sets of structures agree. Pure: no files, no printing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 
 from jrscli.errors import GeometryError, Notice, UsageError
-from jrscli.metrics import deformation, landmarks
 from jrscli.metrics.compare import DEFAULT_METRICS, check_metrics, compare
+from jrscli.metrics.contour_checks import is_body
 from jrscli.metrics.evaluation import Evaluation, Row
-from jrscli.metrics.value import Value
+from jrscli.metrics.pair import Pair, box_geometry, joined_box
+from jrscli.metrics.slices import by_slice, worst_slices
+from jrscli.metrics.tolerances import Tolerances
 from jrscli.progress import Progress, silent
-from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.structures import StructureSet
-from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap
-from jrscli.workflows.pairing import Mask, Match, Structure, brought_onto, of_labels, pairs_of, structures_of
+from jrscli.workflows.checking import Checks
+from jrscli.workflows.pairing import Match, Structure, brought_onto, of_labels, pairs_of, structures_of
 
 
 def evaluate_labels(
@@ -30,12 +30,15 @@ def evaluate_labels(
     nsd_tolerance_mm: float | None = None,
     match: Match = "auto",
     resample: bool = False,
+    trim_to_common: bool = False,
+    tolerances: Tolerances | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """One row per structure that either label map has, mm and cc.
 
     match: "number", "name", or "auto": by name if both name all their labels and share a name, else by number.
-    nsd_tolerance_mm: by default the largest voxel dimension.
+    nsd_tolerance_mm: by default that of the organ in ``tolerances``, else the largest voxel dimension.
+    trim_to_common: leave out slices (last axis) that only one of the two reaches.
     resample: carry a prediction on another grid onto the reference's, through its signed distance, instead of refusing it.
 
     Raises GeometryError `grid.mismatch`, UsageError `metric.unknown` or `evaluate.tolerance`.
@@ -46,7 +49,8 @@ def evaluate_labels(
         theirs = brought_onto(theirs, prediction.geometry, reference.geometry)
     elif not same:
         check_grids(reference.geometry, prediction.geometry)
-    found = _evaluate(of_labels(reference), theirs, reference.geometry, metrics, nsd_tolerance_mm, match, (), progress)
+    settings = _Settings(metrics, nsd_tolerance_mm, match, trim_to_common, False, tolerances, progress)
+    found = _evaluate(of_labels(reference), theirs, reference.geometry, settings, ())
     return found if same else replace(found, facts={**found.facts, "resampled": True})
 
 
@@ -58,6 +62,8 @@ def evaluate_structures(
     metrics: Sequence[str] = DEFAULT_METRICS,
     nsd_tolerance_mm: float | None = None,
     match: Match = "auto",
+    trim_to_common: bool = False,
+    tolerances: Tolerances | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """One row per structure, as `evaluate_labels`; structure sets are rasterised ROI by ROI, so ROIs may overlap.
@@ -82,86 +88,9 @@ def evaluate_structures(
         structures_of(reference, geometry),
         structures_of(prediction, geometry),
         geometry,
-        metrics,
-        nsd_tolerance_mm,
-        match,
+        _Settings(metrics, nsd_tolerance_mm, match, trim_to_common, isinstance(prediction, StructureSet), tolerances, progress),
         tuple(notice for part in (reference, prediction) if isinstance(part, StructureSet) for notice in part.notices),
-        progress,
     )
-
-
-def evaluate_points(
-    fixed_mm: Float[np.ndarray, "n 3"],
-    moving_mm: Float[np.ndarray, "n 3"],
-    transform: Transform | None = None,
-    *,
-    names: Sequence[str] | None = None,
-) -> Evaluation:
-    """One row per pair of landmarks with its error in mm before and, given a transform (fixed to moving, pull), after.
-
-    facts: the ``tre.v1`` values over all landmarks.
-
-    Raises InputError `points.pairs`.
-    """
-    errors = landmarks.landmark_errors(fixed_mm, moving_mm, transform)
-    labels = [str(name) for name in names] if names else [str(n + 1) for n in range(len(errors.before_mm))]
-    rows = []
-    for name, before, after, outside in zip(labels, errors.before_mm, errors.after_mm, errors.outside, strict=True):
-        values = {"tre_before.v1": Value("tre_before.v1", float(before), "mm")}
-        if transform is not None:
-            values["tre.v1"] = Value("tre.v1", float(after), "mm")
-        rows.append(Row(name, values, flags=("outside",) if outside else ()))
-    facts = {value.id: value.as_json() for value in landmarks.tre(errors)} if transform is not None else {}
-    return Evaluation("points", tuple(rows), facts)
-
-
-def evaluate_field(
-    field: DisplacementField | Transform,
-    geometry: Geometry | None = None,
-    *,
-    masks: Mapping[str, Mask] | None = None,
-    inverse: Transform | None = None,
-    moving: Geometry | None = None,
-    stride: int = 1,
-    progress: Progress = silent,
-) -> Evaluation:
-    """Jacobian, folding and smoothness for the whole grid and for each mask; with the inverse its consistency as well.
-
-    geometry: the grid to look at; needed for a Transform, by default the field's own.
-    inverse, moving: the map back (moving mm -> fixed mm), and the grid that points must land in (by default ``geometry``).
-    stride: inverse consistency is taken at every n-th voxel along each axis.
-
-    Raises UsageError `evaluate.grid`, GeometryError `grid.mismatch`.
-    """
-    chain = Transform((field,)) if isinstance(field, DisplacementField) else field
-    if isinstance(field, DisplacementField) and geometry is None:
-        geometry, dense = field.geometry, field
-    elif geometry is None:
-        raise UsageError(
-            "a transform has no grid of its own", code="evaluate.grid", hint="name the fixed image: --reference IMAGE"
-        )
-    else:
-        dense = chain.displacement(geometry)
-    progress("jacobian", 0, 1)
-    jacobian = dense.jacobian()
-    regions: dict[str, Mask | None] = {"whole image": None, **(masks or {})}
-    rows = []
-    for done, (name, mask) in enumerate(regions.items()):
-        progress("field", done, len(regions))
-        values = [
-            *deformation.jacobian_values(jacobian, mask),
-            *deformation.neg_jac(jacobian, mask),
-            deformation.sdlogj(jacobian, mask),
-            deformation.ndv(dense, mask),
-        ]
-        if inverse is not None:
-            values += deformation.inverse_consistency(chain, inverse, geometry, moving or geometry, mask, stride=stride)
-        rows.append(Row(name, {value.id: value for value in values}))
-    progress("field", len(regions), len(regions))
-    facts: dict[str, object] = {"spacing_mm": list(geometry.spacing_mm), "direction": deformation.DIRECTION}
-    if inverse is not None:
-        facts["stride"] = stride
-    return Evaluation("field", tuple(rows), facts)
 
 
 def check_grids(reference: Geometry, prediction: Geometry) -> None:
@@ -176,7 +105,7 @@ def check_grids(reference: Geometry, prediction: Geometry) -> None:
     raise GeometryError(
         f"reference and prediction lie on different grids: {found}",
         code="grid.mismatch",
-        hint="bring the prediction onto the grid of the reference first",
+        hint="--resample brings the prediction onto the grid of the reference",
     )
 
 
@@ -190,44 +119,69 @@ def _check_frames(reference: StructureSet | LabelMap, prediction: StructureSet |
         )
 
 
+@dataclass(frozen=True)
+class _Settings:
+    metrics: Sequence[str]
+    nsd_tolerance_mm: float | None
+    match: Match
+    trim: bool
+    overlaps: bool
+    tolerances: Tolerances | None
+    progress: Progress
+
+
 def _evaluate(
     reference: list[Structure],
     prediction: list[Structure],
     geometry: Geometry,
-    metrics: Sequence[str],
-    nsd_tolerance_mm: float | None,
-    match: Match,
+    settings: _Settings,
     notices: tuple[Notice, ...],
-    progress: Progress,
 ) -> Evaluation:
-    check_metrics(metrics)
-    tolerance = max(geometry.spacing_mm) if nsd_tolerance_mm is None else float(nsd_tolerance_mm)
+    check_metrics(settings.metrics)
+    given = settings.nsd_tolerance_mm
+    tolerance = max(geometry.spacing_mm) if given is None else float(given)
     if not (np.isfinite(tolerance) and tolerance >= 0):
         raise UsageError(
             f"{tolerance:g} mm is no tolerance",
             code="evaluate.tolerance",
             hint="give a length of 0 mm or more: --nsd-tolerance 2",
         )
-    pairs = pairs_of(reference, prediction, match)
+    pairs = pairs_of(reference, prediction, settings.match)
     rows = []
+    body = next((one for one in prediction if is_body(one.name, one.kind)), None)
+    checks = Checks(body, overlaps=settings.overlaps)
     for done, (one, other) in enumerate(pairs):
-        progress("evaluate", done, len(pairs))
-        masks = [part.mask() if part else None for part in (one, other)]
+        settings.progress("evaluate", done, len(pairs))
         known = one or other
         if known is None or not (known.drawn or (one and other)):
             continue  # a name in one label table alone, without a voxel anywhere, is no structure
-        values, flags = compare(_filled(masks[0], geometry), _filled(masks[1], geometry), geometry, metrics, tolerance)
-        rows.append(Row(known.name, values, one.number if one else None, other.number if other else None, flags))
-    progress("evaluate", len(pairs), len(pairs))
+        pair = _pair(one, other, geometry)
+        if settings.trim:
+            pair = pair.trimmed()
+        organ = settings.tolerances.organ(known.name) if settings.tolerances and given is None else None
+        near = organ.nsd_mm if organ and organ.nsd_mm is not None else tolerance
+        values, flags = compare(pair, settings.metrics, near)
+        flags = (*flags, *checks.flags(known.name, known.kind, pair))
+        details = {"worst_slices": worst_slices(pair), "slices": by_slice(pair)}
+        rows.append(Row(known.name, values, one.number if one else None, other.number if other else None, flags, "", details))
+    settings.progress("evaluate", len(pairs), len(pairs))
+    rows = checks.finished(rows)
     differ = sum(bool(one and other and one.named and other.named and one.name != other.name) for one, other in pairs)
     if differ:
         told = f"{differ} of {len(pairs)} structures are matched by number although their names differ"
         notices = (*notices, Notice("evaluate.names_differ", told))
     facts: dict[str, object] = {"spacing_mm": list(geometry.spacing_mm), "shape": list(geometry.shape), "resampled": False}
-    if "nsd" in metrics:
+    if settings.trim:
+        facts["trimmed_to_common_slices"] = True
+    if "nsd" in settings.metrics:
         facts["nsd_tolerance_mm"] = tolerance
     return Evaluation("labels", tuple(rows), facts, notices)
 
 
-def _filled(mask: Mask | None, geometry: Geometry) -> Mask:
-    return np.zeros(geometry.shape, np.bool_) if mask is None else mask
+def _pair(one: Structure | None, other: Structure | None, geometry: Geometry) -> Pair:
+    """Both masks in the box that holds them."""
+    box = joined_box(one.box if one else None, other.box if other else None, geometry.shape)
+    size = [part.stop - part.start for part in box]
+    reference, test = (part.mask(box) if part and part.box is not None else np.zeros(size, np.bool_) for part in (one, other))
+    i, j, k = (part.start for part in box)
+    return Pair(reference, test, box_geometry(geometry, box), (i, j, k), geometry.shape)

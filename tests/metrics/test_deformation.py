@@ -93,6 +93,15 @@ def test_ndv_of_a_smooth_field_is_zero():
     assert ndv(smooth_field(size=0.2)).value == 0
 
 
+@pytest.mark.parametrize(("seed", "percent"), [(0, 109.28702545166016), (1, 105.393310546875), (2, 96.59074401855469)])
+def test_ndv_is_that_of_its_authors(seed, percent):
+    # the percentages were computed with digital-diffeomorphism 1.1.1 (float32), mask: the inner voxels
+    rng = np.random.default_rng(seed)
+    parts = [gaussian_filter(rng.normal(size=SHAPE), 1.0) for _ in range(3)]
+    field = DisplacementField(2.0 * np.stack(parts, axis=-1) / np.std(parts), Geometry(SHAPE, np.eye(4)))
+    assert ndv(field).value == pytest.approx(percent, rel=1e-6)
+
+
 def test_sdlogj_of_a_uniform_scaling_is_zero():
     assert sdlogj(linear_field(1.2 * np.eye(3)).jacobian()).value == pytest.approx(0, abs=1e-9)
 

@@ -7,13 +7,18 @@ from hypothesis import strategies as st
 
 from jrscli.errors import GeometryError, UsageError
 from jrscli.metrics.compare import LABEL_METRICS, compare
+from jrscli.metrics.pair import Pair
+from jrscli.metrics.tolerances import Organ, Tolerances
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.rasterize import rasterize
 from jrscli.spatial.structures import Contour, Roi, StructureSet
 from jrscli.spatial.transform import Transform
-from jrscli.spatial.volume import LabelMap
-from jrscli.workflows.evaluate import evaluate_field, evaluate_labels, evaluate_points, evaluate_structures
+from jrscli.spatial.volume import LabelMap, Volume
+from jrscli.workflows.evaluate import evaluate_labels, evaluate_structures
+from jrscli.workflows.evaluate_dose import evaluate_dose
+from jrscli.workflows.evaluate_transform import evaluate_field, evaluate_points
 
 SHAPE = (24, 22, 20)
 GRID = Geometry(SHAPE, np.diag((1.0, 1.0, 2.0, 1.0)))
@@ -163,12 +168,13 @@ def test_progress_ends_at_its_total():
 def test_the_crop_changes_no_number(seed):
     rng = np.random.default_rng(seed)
     one, other = rng.random((7, 6, 5)) < 0.2, rng.random((7, 6, 5)) < 0.2
-    near = compare(one, other, Geometry((7, 6, 5), np.diag((1.0, 2.0, 3.0, 1.0))), LABEL_METRICS)[0]
+    near = compare(Pair.of(one, other, Geometry((7, 6, 5), np.diag((1.0, 2.0, 3.0, 1.0)))), LABEL_METRICS)[0]
     # the same masks in the middle of a larger image, at the same place in the patient
     large = Geometry((7, 6, 5), np.diag((1.0, 2.0, 3.0, 1.0))).padded((4, 5, 6))
-    wide = compare(*(np.pad(mask, ((4, 4), (5, 5), (6, 6))) for mask in (one, other)), large, LABEL_METRICS)[0]
+    wide = compare(Pair.of(*(np.pad(mask, ((4, 4), (5, 5), (6, 6))) for mask in (one, other)), large), LABEL_METRICS)[0]
     for name, value in near.items():
-        assert wide[name].value == pytest.approx(value.value, rel=1e-9, abs=1e-9)
+        expected = None if value.value is None else pytest.approx(value.value, rel=1e-9, abs=1e-9)
+        assert wide[name].value == expected
 
 
 def square(lower, upper, planes):
@@ -256,3 +262,78 @@ def test_field_with_its_inverse():
     there = Transform((AffineTransform.about(np.eye(3), np.zeros(3), np.array([0.25, 0.0, 0.0])),))
     found = evaluate_field(there, GRID, inverse=Transform((there.as_affine().inverse(),)), stride=2)
     assert found.row("whole image").values["inverse_consistency.v1(p95)"].value == pytest.approx(0.0, abs=1e-5)
+
+
+def test_worst_slices_and_dice_per_slice_are_told():
+    there = labels(n1=((3, 3, 3), (9, 9, 9)))
+    test = labels(n1=((3, 3, 3), (9, 9, 8)))
+    details = evaluate_labels(there, test).row("1").details
+    assert details["worst_slices"][2] == 8
+    assert details["slices"] == {"first": 3, "dice": [1.0, 1.0, 1.0, 1.0, 1.0, 0.0]}
+
+
+def test_trimming_leaves_out_slices_of_one_side():
+    there, test = labels(n1=((3, 3, 3), (9, 9, 9))), labels(n1=((3, 3, 5), (9, 9, 11)))
+    assert evaluate_labels(there, test).row("1").values["dice.v1"].value < 1
+    trimmed = evaluate_labels(there, test, trim_to_common=True)
+    assert trimmed.row("1").values["dice.v1"].value == 1.0
+    assert trimmed.facts["trimmed_to_common_slices"] is True
+
+
+def test_tolerance_of_an_organ_is_used_where_none_is_asked_for():
+    both, known = labels(n1=LIVER), Tolerances(organs={"1": Organ(nsd_mm=1.5)})
+    assert "nsd.v1(1.5mm)" in evaluate_labels(both, both, tolerances=known).ids
+    assert "nsd.v1(3mm)" in evaluate_labels(both, both, tolerances=known, nsd_tolerance_mm=3.0).ids
+
+
+def test_swapped_sides_are_flagged_on_both():
+    names = {1: "Kidney_L", 2: "Kidney_R"}
+    low, high = ((2, 3, 3), (6, 9, 9)), ((12, 3, 3), (16, 9, 9))
+    found = evaluate_labels(labels(names, n1=high, n2=low), labels(names, n1=low, n2=high))
+    assert all("swapped" in row.flags for row in found.rows)
+    right = evaluate_labels(labels(names, n1=high, n2=low), labels(names, n1=high, n2=low))
+    assert not any("swapped" in row.flags for row in right.rows)
+
+
+def test_an_roi_outside_the_body_is_flagged():
+    body = square((1.5, 1.5), (12.5, 12.5), np.arange(2.0, 28.0, 2.0))
+    inside, beyond = BOX, square((8.5, 2.5), (14.5, 11.5), np.arange(6.0, 24.0, 2.0))
+    reference = structures(Body=body, Liver=inside)
+    assert "outside_body" in evaluate_structures(reference, structures(Body=body, Liver=beyond), GRID).row("Liver").flags
+    assert "outside_body" not in evaluate_structures(reference, reference, GRID).row("Liver").flags
+
+
+def test_rois_are_drawn_in_their_box_as_on_the_whole_grid():
+    rng = np.random.default_rng(3)
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    planes = []
+    for z in np.arange(6.0, 22.0, 2.0):
+        radius = 5 + rng.uniform(-1, 1, 40)
+        planes.append(Contour(np.stack([8 + radius * np.cos(angle), 8 + radius * np.sin(angle), np.full(40, z)], axis=1)))
+    roi = Roi(1, "Liver", tuple(planes))
+    found = evaluate_structures(StructureSet((roi,)), StructureSet((roi,)), GRID).row("Liver")
+    voxels = np.count_nonzero(rasterize(roi, GRID))
+    assert found.values["volume.v1(test)"].value == pytest.approx(voxels * GRID.voxel_volume_mm3 / 1000)
+
+
+def test_volume_of_a_mask_agrees_with_that_of_its_contours():
+    fine = Geometry((160, 160, 30), np.diag((0.5, 0.5, 2.0, 1.0)))
+    angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    ring = np.stack([40.13 + 20 * np.cos(angle), 40.07 + 15 * np.sin(angle)], axis=1)
+    planes = tuple(Contour(np.column_stack([ring, np.full(200, z)])) for z in np.arange(10.0, 50.0, 2.0))
+    roi = Roi(1, "Liver", planes)
+    found = evaluate_structures(StructureSet((roi,)), StructureSet((roi,)), fine).row("Liver")
+    by_hand = 0.5 * 200 * 20 * 15 * np.sin(2 * np.pi / 200) * 2.0 * 20 / 1000
+    assert found.values["volume.v1(reference)"].value == pytest.approx(by_hand, rel=0.005)
+
+
+def test_dose_per_structure():
+    both = labels(n1=LIVER, n2=SPLEEN)
+    dose = Volume(np.full(SHAPE, 20.0, np.float32), GRID)
+    hot = Volume(np.full(SHAPE, 22.0, np.float32), GRID)
+    found = evaluate_dose(both, both, GRID, dose, hot, levels_gy=(21.0,))
+    values = found.row("1").values
+    assert values["dvh.v1(Dmean difference)"].value == pytest.approx(2.0)
+    assert values["dose_diff.v1(mean_abs)"].value == pytest.approx(2.0)
+    assert (values["dvh.v1(V21Gy reference)"].value, values["dvh.v1(V21Gy test)"].value) == (0.0, 100.0)
+    assert "dose_diff.v1(mean_abs)" not in evaluate_dose(both, both, GRID, dose).row("1").values
