@@ -11,7 +11,7 @@ from jrscli.io.content import existing, kind_of
 from jrscli.io.sidecar import Sidecar, write_sidecar
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.itk import array_from_image, geometry_from_image, image_from_array
-from jrscli.spatial.transform import Transform, from_itk, to_itk
+from jrscli.spatial.transform import Transform, to_itk
 
 TRANSFORM_ENDINGS = (".h5", ".hdf5", ".hdf", ".tfm", ".txt", ".mat")
 FIELD_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
@@ -51,15 +51,9 @@ def read_transform(path: Path | str) -> Transform:
             code="xfm.unreadable",
             hint="give the .h5 file that jrs register wrote, or a displacement field",
         )
-    try:
-        itk = sitk.ReadTransform(str(path))
-    except RuntimeError as error:
-        raise InputError(
-            f"{path.name} cannot be read: it is cut off, damaged, or no ITK transform",
-            code="xfm.unreadable",
-            hint="give the .h5 file that jrs register wrote",
-        ) from error
-    return from_itk(itk)
+    from jrscli.io.itk_transform_file import read_itk_transform
+
+    return read_itk_transform(path)
 
 
 def write_field(field: DisplacementField, path: Path | str) -> None:
