@@ -43,7 +43,6 @@ def new_object(
     found.SOPClassUID, found.SOPInstanceUID = sop_class, new_uid(seed, modality, content)
     found.StudyInstanceUID = header.study_instance_uid
     found.Modality, found.SeriesInstanceUID = modality, new_uid(seed, f"{modality} series", content)
-    found.Laterality = ""  # of a body part that may be paired: its absence is an error, its side is not ours to say
     found.SeriesNumber = found.InstanceNumber = 1
     found.SeriesDescription = description[:64]
     found.InstanceCreationDate = found.SeriesDate = found.ContentDate = date

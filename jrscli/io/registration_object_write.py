@@ -91,6 +91,7 @@ def _registration(
     digest = hashlib.sha256(f"{sop_class}\x1f{fixed.series_instance_uid}\x1f{moving.series_instance_uid}".encode())
     digest.update(np.ascontiguousarray(values).tobytes())
     reg, notices = new_object(sop_class, "REG", fixed, "jrs registration", digest.hexdigest(), seed)
+    reg.Laterality = ""  # of a body part that may be paired: its absence is an error, its side is not ours to say
     reg.ContentLabel, reg.ContentCreatorName = label, ""
     add_common_references(reg, fixed, moving)
     if fixed.frame_of_reference_uid == moving.frame_of_reference_uid:

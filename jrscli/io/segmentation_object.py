@@ -92,7 +92,6 @@ def write_segmentation(
         content_description=f"by jrs {software_version()}; for review",
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
-    del own.Laterality  # multi-frame objects say it frame by frame, if at all
     seg.update(own)
     _settle(seg, new_uid(seed, "dimensions", digest.hexdigest()))
     seg.file_meta = file_meta(seg.SOPClassUID, seg.SOPInstanceUID, ExplicitVRLittleEndian)
