@@ -15,6 +15,8 @@ from jrscli.spatial.geometry import Geometry
 
 MAX_GAP = 3
 """A gap of more than so many usual steps is not interpolated: what lies in it is not known."""
+_SAME = 0.005
+"""An image this near (in steps) is taken as it is: positions in files are rounded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ def upright_grid(slices: list[Slice], refusal: InputError) -> UprightGrid:
     affine[:3, :3] = axes * (dx, dy, step)
     affine[:3, 3] = slices[0].position + axes[:, 0] * low[0] * dx + axes[:, 1] * low[1] * dy
     notice = Notice(refusal.code, f"{refusal.message}; resampled to an upright grid of {step:.2f} mm slices")
-    return UprightGrid(Geometry(shape, affine), heights - heights[0], np.round(offsets - low, 6), (notice, *few(len(slices))))
+    return UprightGrid(Geometry(shape, affine), heights - heights[0], np.round(offsets - low, 3), (notice, *few(len(slices))))
 
 
 def onto_upright(
@@ -89,7 +91,7 @@ def onto_upright(
         height = min(k * step, float(grid.heights[-1]))
         below = min(int(np.searchsorted(grid.heights, height + 1e-6, side="right")) - 1, len(grid.heights) - 2)
         weight = (height - grid.heights[below]) / (grid.heights[below + 1] - grid.heights[below])
-        if weight < 1e-6 or weight > 1 - 1e-6:
+        if weight < _SAME or weight > 1 - _SAME:
             mixed = plane(below + int(weight > 0.5))
         else:
             one, other = plane(below), plane(below + 1)
