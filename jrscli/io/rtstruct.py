@@ -141,7 +141,7 @@ def _rois(dataset: Dataset, match: Match) -> tuple[tuple[Roi, ...], Counter[str]
                 contours=_contours(own, counts, total),
                 colour=(int(colour[0]), int(colour[1]), int(colour[2])) if colour is not None and len(colour) == 3 else None,
                 kind=kinds.get(number, ""),
-                frame_of_reference_uid=str(item.get("ReferencedFrameOfReferenceUID", "") or "") or None,
+                frame_of_reference_uid=match.frame_of(item),
             )
         )
     return tuple(rois), counts

@@ -27,11 +27,17 @@ class Match:
     frame_of_reference_uid: str
     frames: frozenset[str] | None
     notices: tuple[Notice, ...] = ()
+    has_image: bool = True
 
     def accepts(self, roi: Dataset) -> bool:
         """Whether this item of the Structure Set ROI Sequence lies in the image's space."""
         frame = str(roi.get("ReferencedFrameOfReferenceUID", "") or "") or self.frame_of_reference_uid
         return self.frames is None or frame in self.frames
+
+    def frame_of(self, roi: Dataset) -> str | None:
+        """The frame of reference that the ROI is used in: the image's, or its own where there is no image."""
+        own = str(roi.get("ReferencedFrameOfReferenceUID", "") or "")
+        return (self.frame_of_reference_uid if self.has_image else own) or None
 
 
 def match_series(dataset: Dataset, series: SeriesHeader | None, *, assume_aligned: bool = False) -> Match:
@@ -41,7 +47,7 @@ def match_series(dataset: Dataset, series: SeriesHeader | None, *, assume_aligne
     """
     own = set_frame(dataset)
     if series is None:
-        return Match(own, None)
+        return Match(own, None, has_image=False)
     target = series.frame_of_reference_uid
     rois = list(dataset.get("StructureSetROISequence") or ())
     frames = [str(roi.get("ReferencedFrameOfReferenceUID", "") or "") or own for roi in rois] or [own]
@@ -93,10 +99,11 @@ def reference_notices(dataset: Dataset, series: SeriesHeader, geometry: Geometry
         words = f"{strangers} of {len(named)} referenced images are not in the series; contours were placed by position"
         notices.append(Notice("rs.refs", words))
     if geometry is not None:
-        place = {uid: k for k, uid in enumerate(series.sop_instance_uids)}
+        frames = series.frame_numbers or (0,) * len(series.sop_instance_uids)
+        place = {slice_: k for k, slice_ in enumerate(zip(series.sop_instance_uids, frames, strict=True))}
         wrong = 0
         for contour, image in _contour_images(dataset):
-            k = place.get(_uid(image))
+            k = place.get((_uid(image), int(image.get("ReferencedFrameNumber", 0) or 0) if series.frame_numbers else 0))
             if k is not None and len(points := contour_points(contour)):
                 wrong += bool(abs(geometry.world_to_index(points[:1])[0, 2] - k) > 0.5)
         if wrong:

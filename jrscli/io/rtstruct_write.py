@@ -6,19 +6,18 @@ import colorsys
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import ImplicitVRLittleEndian
 
-from jrscli.errors import InputError, Notice, WriteError
-from jrscli.io.dicom_values import date_and_time, decimal_string, exact_decimal, file_meta, new_uid
+from jrscli.errors import Notice
+from jrscli.io.dicom_references import check_referable, new_object, reference, save
+from jrscli.io.dicom_values import decimal_string, exact_decimal
 from jrscli.io.dicom_walk import quiet
-from jrscli.io.dicom_write import MANUFACTURER, copy_patient_and_study
 from jrscli.io.series_header import SeriesHeader
+from jrscli.io.software import software_version
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.planes import nearest_slices
 from jrscli.spatial.structures import Contour, Roi, StructureSet
@@ -62,27 +61,22 @@ def write_rtstruct(
 
     Raises InputError `series.for_blank`, `series.uid_blank`, WriteError `output.unwritable`.
     """
-    _check(header)
+    check_referable(header, "a structure set")
     content = content_hash(structures, header, geometry, label, description)
-    uid = new_uid(seed, "rtstruct", content)
-    date, time = date_and_time(seed, header.template)
-    rs = Dataset()
-    notices = list(copy_patient_and_study(header.template, rs))
-    rs.SOPClassUID, rs.SOPInstanceUID = RTSTRUCT_CLASS, uid
-    rs.StudyInstanceUID = header.study_instance_uid
-    rs.Modality, rs.SeriesInstanceUID = "RTSTRUCT", new_uid(seed, "rtstruct series", content)
-    rs.SeriesNumber, rs.InstanceNumber, rs.SeriesDescription, rs.OperatorsName = 1, 1, series_description[:64], ""
-    rs.InstanceCreationDate = rs.SeriesDate = rs.StructureSetDate = date
-    rs.InstanceCreationTime = rs.SeriesTime = rs.StructureSetTime = time
-    rs.Manufacturer, rs.ManufacturerModelName, rs.DeviceSerialNumber = MANUFACTURER, "jrscli", "none"
-    rs.SoftwareVersions = software_version()
-    rs.FrameOfReferenceUID, rs.PositionReferenceIndicator = header.frame_of_reference_uid, ""
+    rs, notices = new_object(RTSTRUCT_CLASS, "RTSTRUCT", header, series_description, content, seed)
+    for keyword in ("ContentDate", "ContentTime"):  # not in this kind of object
+        rs.pop(keyword, None)
+    rs.OperatorsName = ""
+    rs.StructureSetDate, rs.StructureSetTime = rs.SeriesDate, rs.SeriesTime
     rs.StructureSetLabel = rs.StructureSetName = label[:16]
     rs.StructureSetDescription = description or f"propagated by jrs {software_version()}; for review"
+    frames = dict.fromkeys(frame_of(roi, header) for roi in structures.rois)
     rs.ReferencedFrameOfReferenceSequence = [_references(header)]
+    rs.ReferencedFrameOfReferenceSequence.extend(_frame(uid) for uid in frames if uid != header.frame_of_reference_uid)
     source = _source(structures)
     if source is not None:
         rs.PredecessorStructureSetSequence = [source]
+    # no Common Instance Reference module: it is optional here, and the validator calls it an error in a structure set
     default = origin or Origin()
     rois = [(roi, (origins or {}).get(roi.number, default)) for roi in structures.rois]
     rs.StructureSetROISequence = [_roi(roi, made, header, source) for roi, made in rois]
@@ -96,25 +90,14 @@ def write_rtstruct(
     if lost:
         numbers = ", ".join(str(number) for number in lost)
         notices.append(Notice("rs.lost", f"{len(lost)} ROI(s) without a contour, written empty (number {numbers})"))
-    rs.file_meta = file_meta(RTSTRUCT_CLASS, uid, ImplicitVRLittleEndian)
-    try:
-        # implicit VR: in explicit VR one contour could hold 65 534 bytes only
-        rs.save_as(Path(path), enforce_file_format=True, implicit_vr=True, little_endian=True)
-    except OSError as error:
-        raise WriteError(
-            "the structure set cannot be written",
-            code="output.unwritable",
-            hint="check the folder, its rights and the free space",
-        ) from error
+    # implicit VR: in explicit VR one contour could hold 65 534 bytes only
+    save(rs, path, "the structure set")
     return tuple(notices)
 
 
-def software_version() -> str:
-    """The version of this package."""
-    try:
-        return version("jrscli")
-    except PackageNotFoundError:
-        return "unknown"
+def frame_of(roi: Roi, header: SeriesHeader) -> str:
+    """The frame of reference that an ROI is written in: its own, where it has one, else that of the series."""
+    return roi.frame_of_reference_uid or header.frame_of_reference_uid
 
 
 def palette_colour(name: str) -> tuple[int, int, int]:
@@ -128,55 +111,48 @@ def content_hash(structures: StructureSet, header: SeriesHeader, geometry: Geome
     """A hash of everything that makes this structure set what it is."""
     digest = hashlib.sha256("\x1f".join((*words, header.series_instance_uid, geometry.sha256)).encode())
     for roi in structures.rois:
-        digest.update(f"{roi.number}\x1f{roi.name}\x1f{roi.colour}\x1f{roi.kind}".encode())
+        facts = (roi.number, roi.name, roi.colour, roi.kind, roi.frame_of_reference_uid)
+        digest.update("\x1f".join(map(str, facts)).encode())
         for contour in roi.contours:
             digest.update(contour.kind.encode() + np.round(contour.points, 3).tobytes())
     return digest.hexdigest()
 
 
-def _check(header: SeriesHeader) -> None:
-    if not header.frame_of_reference_uid:
-        raise InputError(
-            "the image series has no FrameOfReferenceUID, so contours cannot refer to its space",
-            code="series.for_blank",
-            hint="write the contours as NIfTI labels, or repair the series",
-        )
-    if not (header.series_instance_uid and header.study_instance_uid and all(header.sop_instance_uids)):
-        raise InputError(
-            "UIDs of the image series are empty, so contours cannot refer to it",
-            code="series.uid_blank",
-            hint="write the contours as NIfTI labels, or repair the series",
-        )
-
-
-def _reference(sop_class: str, sop_instance: str) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, sop_instance
-    return item
-
-
 def _references(header: SeriesHeader) -> Dataset:
     series = Dataset()
     series.SeriesInstanceUID = header.series_instance_uid
-    series.ContourImageSequence = [_reference(header.sop_class_uid, uid) for uid in header.sop_instance_uids]
-    study = _reference(_STUDY_CLASS, header.study_instance_uid)
+    series.ContourImageSequence = [_slice(header, k) for k in range(len(header.sop_instance_uids))]
+    study = reference(_STUDY_CLASS, header.study_instance_uid)
     study.RTReferencedSeriesSequence = [series]
-    frame = Dataset()
-    frame.FrameOfReferenceUID = header.frame_of_reference_uid
+    frame = _frame(header.frame_of_reference_uid)
     frame.RTReferencedStudySequence = [study]
     return frame
+
+
+def _frame(uid: str) -> Dataset:
+    frame = Dataset()
+    frame.FrameOfReferenceUID = uid
+    return frame
+
+
+def _slice(header: SeriesHeader, k: int) -> Dataset:
+    """A slice of the series: an image, or a frame of one."""
+    item = reference(header.sop_class_uid, header.sop_instance_uids[k])
+    if header.frame_numbers:
+        item.ReferencedFrameNumber = header.frame_numbers[k]
+    return item
 
 
 def _source(structures: StructureSet) -> Dataset | None:
     if not structures.sop_instance_uid:
         return None
-    return _reference(structures.sop_class_uid or RTSTRUCT_CLASS, structures.sop_instance_uid)
+    return reference(structures.sop_class_uid or RTSTRUCT_CLASS, structures.sop_instance_uid)
 
 
 def _roi(roi: Roi, made: Origin, header: SeriesHeader, source: Dataset | None) -> Dataset:
     item = Dataset()
     item.ROINumber, item.ROIName = roi.number, roi.name[:64]
-    item.ReferencedFrameOfReferenceUID = header.frame_of_reference_uid
+    item.ReferencedFrameOfReferenceUID = frame_of(roi, header)
     item.ROIDescription = item.ROIGenerationDescription = made.how[:64]
     item.ROIGenerationAlgorithm = "AUTOMATIC"
     family = Dataset()
@@ -187,7 +163,7 @@ def _roi(roi: Roi, made: Origin, header: SeriesHeader, source: Dataset | None) -
     algorithm.AlgorithmVersion = (made.algorithm_version or software_version())[:64]
     item.ROIDerivationAlgorithmIdentificationSequence = [algorithm]
     if source is not None:
-        item.DefinitionSourceSequence = [_reference(source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID)]
+        item.DefinitionSourceSequence = [reference(source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID)]
     return item
 
 
@@ -196,12 +172,17 @@ def _roi_contour(roi: Roi, header: SeriesHeader, geometry: Geometry) -> Dataset:
     item.ReferencedROINumber = roi.number
     item.ROIDisplayColor = list(roi.colour or palette_colour(roi.name))
     if roi.contours:
-        item.ContourSequence = [_contour(n + 1, contour, header, geometry) for n, contour in enumerate(roi.contours)]
-        item.SourcePixelPlanesCharacteristicsSequence = [_planes(geometry)]
+        contours = [_contour(n + 1, contour, geometry) for n, contour in enumerate(roi.contours)]
+        item.ContourSequence = [contour for contour, _ in contours]
+        if frame_of(roi, header) == header.frame_of_reference_uid:
+            for contour, k in contours:
+                contour.ContourImageSequence = [_slice(header, k)]
+            item.SourcePixelPlanesCharacteristicsSequence = [_planes(geometry)]
     return item
 
 
-def _contour(number: int, contour: Contour, header: SeriesHeader, geometry: Geometry) -> Dataset:
+def _contour(number: int, contour: Contour, geometry: Geometry) -> tuple[Dataset, int]:
+    """An item of the Contour Sequence, and the slice that it lies on."""
     item = Dataset()
     slices = nearest_slices(contour, geometry)
     kind = contour.kind
@@ -210,13 +191,11 @@ def _contour(number: int, contour: Contour, header: SeriesHeader, geometry: Geom
     item.ContourNumber = number
     item.ContourGeometricType = kind
     item.NumberOfContourPoints = len(contour.points)
-    # the middle vertex's slice stands for a contour that runs through several
-    on = header.sop_instance_uids[int(np.sort(slices)[len(slices) // 2])]
-    item.ContourImageSequence = [_reference(header.sop_class_uid, on)]
     text = "\\".join(decimal_string(x) for x in contour.points.ravel().tolist())
     # bytes as they stand in the file (implicit VR names no VR): one object for each number takes seconds for a body outline
     item.add(DataElement((0x3006, 0x0050), "OB", (text + " " * (len(text) % 2)).encode("ascii")))
-    return item
+    # the middle vertex's slice stands for a contour that runs through several
+    return item, int(np.sort(slices)[len(slices) // 2])
 
 
 def _planes(geometry: Geometry) -> Dataset:

@@ -228,3 +228,38 @@ def test_a_path_that_cannot_be_written(tmp_path, series):
     with pytest.raises(WriteError) as caught:
         write_rtstruct(structures(), series, GRID, tmp_path / "nowhere" / "rs.dcm")
     assert caught.value.code == "output.unwritable"
+
+
+def test_slices_that_are_frames_are_named_by_their_number(tmp_path, series):
+    """Of one multi-frame object, whose frames need not come in the order of the slices."""
+    frames = (3, 1, 2, 4, 8, 7, 6, 5)
+    one = replace(series, sop_instance_uids=("1.2.3",) * 8, frame_numbers=frames)
+    write_rtstruct(structures(), one, GRID, tmp_path / "rs.dcm")
+    rs = pydicom.dcmread(tmp_path / "rs.dcm")
+    study = rs.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+    images = study.RTReferencedSeriesSequence[0].ContourImageSequence
+    assert [(i.ReferencedSOPInstanceUID, i.ReferencedFrameNumber) for i in images] == [("1.2.3", n) for n in frames]
+    for contour in rs.ROIContourSequence[0].ContourSequence:
+        k = round((float(contour.ContourData[2]) + 100) / 2.5)
+        assert contour.ContourImageSequence[0].ReferencedFrameNumber == frames[k]
+    assert "rs.ref_disagrees" not in {n.code for n in read_rtstruct(tmp_path / "rs.dcm", one, GRID).notices}
+    swapped = replace(one, frame_numbers=frames[::-1])
+    assert "rs.ref_disagrees" in {n.code for n in read_rtstruct(tmp_path / "rs.dcm", swapped, GRID).notices}
+
+
+def test_an_roi_of_another_space_keeps_it(dicom_errors, tmp_path, series):
+    """Its contours name no slices, which lie in another space, and it stays out when the image is given."""
+    first, second = structures().rois[:2]
+    write_rtstruct(StructureSet((first, replace(second, frame_of_reference_uid="1.2.99"))), series, GRID, tmp_path / "rs.dcm")
+    assert not dicom_errors(tmp_path / "rs.dcm")
+    rs = pydicom.dcmread(tmp_path / "rs.dcm")
+    assert [item.FrameOfReferenceUID for item in rs.ReferencedFrameOfReferenceSequence] == [
+        series.frame_of_reference_uid,
+        "1.2.99",
+    ]
+    assert not any("ContourImageSequence" in contour for contour in rs.ROIContourSequence[1].ContourSequence)
+    alone = read_rtstruct(tmp_path / "rs.dcm")
+    assert [roi.frame_of_reference_uid for roi in alone.rois] == [series.frame_of_reference_uid, "1.2.99"]
+    found = read_rtstruct(tmp_path / "rs.dcm", series, GRID)
+    assert [roi.number for roi in found.rois] == [1]
+    assert "rs.other_space" in {notice.code for notice in found.notices}
