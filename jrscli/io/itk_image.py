@@ -7,7 +7,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from jrscli.errors import InputError, WriteError
-from jrscli.io.nifti import MAX_VOXELS
+from jrscli.io.itk_header import check_itk_header
 from jrscli.spatial.itk import image_from_array, volume_from_image
 from jrscli.spatial.volume import LabelMap, Volume
 
@@ -17,6 +17,7 @@ def read_itk(path: Path) -> Volume:
 
     Raises InputError `image.unreadable`, `image.4d`, `image.vector`, `input.too_big`.
     """
+    check_itk_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     with path.open("rb") as file:  # by content: ITK goes by the ending of the name
@@ -25,9 +26,9 @@ def read_itk(path: Path) -> Volume:
         reader.ReadImageInformation()
         size = [int(n) for n in reader.GetSize()]
         components = reader.GetNumberOfComponents()
-        if len(size) <= 3 and components == 1 and _count(size) <= MAX_VOXELS:
+        if len(size) <= 3 and components == 1:
             image = reader.Execute()
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path.name} cannot be read: it is cut off or damaged",
             code="image.unreadable",
@@ -44,10 +45,6 @@ def read_itk(path: Path) -> Volume:
             f"{path.name} is four-dimensional ({size[3]} frames) where one volume is needed",
             code="image.4d",
             hint="a cine is read from NIfTI: save it as .nii.gz, then: jrs propagate-contours CINE LABELS --labelled-frame 0",
-        )
-    if _count(size) > MAX_VOXELS:
-        raise InputError(
-            f"{path.name} claims {size} voxels", code="input.too_big", hint="at most 2·10⁹ voxels; crop the image first"
         )
     if len(size) == 4:
         reader.SetExtractSize([*size[:3], 0])
@@ -70,10 +67,3 @@ def write_itk(volume: Volume | LabelMap, path: Path) -> None:
             code="output.unwritable",
             hint="check the free space, the permissions and the ending of the name",
         ) from error
-
-
-def _count(size: list[int]) -> float:
-    total = 1.0
-    for n in size:
-        total *= n
-    return total

@@ -44,7 +44,7 @@ def read_names(path: Path) -> dict[int, str]:
         content = json.loads(table.read_text(encoding="utf-8"))
         names = content.get("labels", {}) if isinstance(content, dict) else {}
         return {int(number): str(name) for number, name in names.items()}
-    except (ValueError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, OSError, OverflowError, RecursionError) as error:
         raise InputError(
             f"the label table {table.name} cannot be read",
             code="labels.table",

@@ -13,16 +13,26 @@ import nibabel as nib
 import numpy as np
 from jaxtyping import Float
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from jrscli.errors import InputError, Notice, WriteError
+from jrscli.io.caps import check_claim, check_voxels
 from jrscli.spatial.geometry import ORTHOGONAL_TOLERANCE, Geometry
 from jrscli.spatial.volume import LabelMap, Volume
 
-MAX_VOXELS = 2_000_000_000
 _RAS_TO_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
-_DAMAGED = (OSError, EOFError, ValueError, zlib.error, HeaderDataError, ImageFileError)
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    zlib.error,
+    HeaderDataError,
+    HeaderTypeError,
+    ImageFileError,
+)
 
 
 def read_nifti(path: Path) -> tuple[Volume, tuple[Notice, ...]]:
@@ -65,16 +75,22 @@ def _read(path: Path, *, frames: bool) -> tuple[tuple[Volume, ...], tuple[Notice
             header = image.header
             *shape, count = _spatial_shape(header, path, frames=frames)
             affine, notices = _ras_affine(header)
+            affine = _RAS_TO_LPS @ _to_millimetres(affine, header)
+            _check_claim(image, path)
             array = _values(image)
     except _DAMAGED as error:
-        raise InputError(
-            f"{path.name} cannot be read: it is cut off or damaged",
-            code="image.unreadable",
-            hint="copy or download the file again (gzip -t FILE tests a .gz)",
-        ) from error
-    geometry = Geometry((shape[0], shape[1], shape[2]), _RAS_TO_LPS @ _to_millimetres(affine, header))
+        raise _damaged(path) from error
+    geometry = Geometry((shape[0], shape[1], shape[2]), affine)
     array = array.reshape((*shape, count), order="A")
     return tuple(Volume(array[..., n], geometry) for n in range(count)), notices
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(
+        f"{path.name} cannot be read: it is cut off or damaged",
+        code="image.unreadable",
+        hint="copy or download the file again (gzip -t FILE tests a .gz)",
+    )
 
 
 def _save(array: np.ndarray, geometry: Geometry, path: Path) -> None:
@@ -102,7 +118,10 @@ def _opened(path: Path) -> Iterator[Any]:
         head = stream.read(540)
         stream.seek(0)
         if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0" or len(head) < 348 or path.suffix.lower() == ".img":
-            yield nib.load(path, mmap=False)  # header and voxels in two files
+            image = nib.load(path, mmap=False)  # header and voxels in two files
+            if not isinstance(image, nib.Nifti1Pair):
+                raise ImageFileError("an image of another format that ends in .img")
+            yield image
         else:
             kind = nib.Nifti2Image if head[4:8] == b"n+2\0" else nib.Nifti1Image
             yield kind.from_stream(stream)
@@ -127,13 +146,33 @@ def _spatial_shape(header: Any, path: Path, *, frames: bool) -> tuple[int, int, 
             hint="a field is read by: jrs warp --xfm FIELD IMAGE, and described by: jrs info FIELD",
         )
     shape += [1] * (4 - len(shape))
-    if np.prod([float(n) for n in shape]) > MAX_VOXELS:
-        raise InputError(
-            f"{path.name} claims {'×'.join(map(str, shape))} voxels",
-            code="input.too_big",
-            hint="at most 2·10⁹ voxels; crop the image first",
-        )
+    check_voxels(float(np.prod([float(n) for n in shape])), path)
     return shape[0], shape[1], shape[2], shape[3]
+
+
+def check_nifti_header(path: Path) -> None:
+    """Refuse a file whose header makes no sense or claims more than the file can hold.
+
+    Raises InputError `image.unreadable`, `input.too_big`.
+    """
+    try:
+        with _opened(path) as image:
+            _check_claim(image, path)
+    except _DAMAGED as error:
+        raise _damaged(path) from error
+
+
+def _check_claim(image: Any, path: Path) -> None:
+    voxels = int(np.prod([float(n) for n in image.shape]))
+    check_voxels(voxels, path)
+    scaled = image.dataobj.slope != 1 or image.dataobj.inter != 0
+    voxel = image.header.get_data_dtype().itemsize
+    data = Path(image.file_map["image"].filename or path)
+    with data.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    check_claim(
+        voxels * voxel, path, packed=packed, in_memory=voxels * max(voxel, 4) if scaled else 0, stored=data.stat().st_size
+    )
 
 
 def _values(image: Any) -> np.ndarray:

@@ -120,7 +120,7 @@ def _from_json(text: str, path: Path) -> Rows:
                     x, y, z = (float(value) for value in control["position"])
                     rows.append(((x * sign[0], y * sign[1], z * sign[2]), str(control.get("label", ""))))
         return rows
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _unreadable(path) from error
 
 

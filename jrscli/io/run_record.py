@@ -102,7 +102,7 @@ def recorded_outputs(folder: Path) -> dict[str, str]:
     try:
         outputs = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["outputs"]
         return {str(entry["file"]): str(entry["sha256"]) for entry in outputs}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 
@@ -111,7 +111,7 @@ def recorded_kinds(folder: Path) -> list[tuple[str, Path]]:
     try:
         outputs = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["outputs"]
         return [(str(entry["kind"]), folder / str(entry["file"])) for entry in outputs]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
 
 

@@ -84,7 +84,7 @@ def read_sidecar(path: Path) -> Sidecar | None:
             content.get("inverse"),
             {key: value for key, value in content.items() if key not in known},
         )
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{file.name}, which says what the transform moves, cannot be read",
             code="xfm.sidecar",

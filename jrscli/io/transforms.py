@@ -82,6 +82,7 @@ def read_field(path: Path | str) -> DisplacementField:
     Raises InputError `xfm.unreadable`, `field.components`.
     """
     path = existing(path)
+    _check_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -89,7 +90,7 @@ def read_field(path: Path | str) -> DisplacementField:
         components, dimension = reader.GetNumberOfComponents(), reader.GetDimension()
         if components == 3 and dimension == 3:
             image = reader.Execute()
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path.name} cannot be read: it is cut off or damaged",
             code="xfm.unreadable",
@@ -106,13 +107,28 @@ def read_field(path: Path | str) -> DisplacementField:
 
 def is_field(path: Path) -> bool:
     """Whether an image file holds three values per voxel."""
+    try:
+        _check_header(path)
+    except InputError:
+        return False
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-    except RuntimeError:
+    except (RuntimeError, UnicodeDecodeError):
         return False
     return bool(reader.GetNumberOfComponents() == 3 and reader.GetDimension() == 3)
+
+
+def _check_header(path: Path) -> None:
+    if kind_of(path) == "nifti":
+        from jrscli.io.nifti import check_nifti_header
+
+        check_nifti_header(path)
+    else:
+        from jrscli.io.itk_header import check_itk_header
+
+        check_itk_header(path)
 
 
 def as_field(transform: Transform) -> DisplacementField:
