@@ -103,7 +103,7 @@ def propagate_contours(
             run = Run("propagate-contours", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids))
             plan = run.image("planning", planning, select=choose(planning, select, 0))
             source = run.contours("contours", contours, plan)
-            image = run.image("daily", path, select=choose(path, select, number + 1))
+            image = run.image("daily", path, select=choose(path, select, number + 1), referred_by="a structure set")
             folder = default_folder(output, image.stem)
             if len(daily) > 1:
                 folder = folder / f"daily-{number + 1}" if output else folder.with_name(f"{folder.name}-daily-{number + 1}")

@@ -58,12 +58,19 @@ class Run:
         self.talk.warn(notices)
         self.record.notices.extend(notices)
 
-    def image(self, role: str, path: Path, *, select: str | None = None) -> ImageFile:
-        """Read an image."""
+    def image(self, role: str, path: Path, *, select: str | None = None, referred_by: str = "") -> ImageFile:
+        """Read an image.
+
+        referred_by: what is going to refer to it ("a structure set"); a series that nothing can refer to is refused at once.
+        """
         from jrscli.io import read_image
 
         found = read_image(path, select=select, **asdict(self.reading))
         self.note(found.notices)
+        if referred_by and found.series:
+            from jrscli.io.dicom_references import check_referable
+
+            check_referable(found.series, referred_by)
         if self.got_new_uids(found):
             self._new_uids.append((role, path, select))
         self.record.add_input(role, path, found.kind, found.volume.geometry, found.modality)

@@ -59,7 +59,7 @@ def segment(
     chosen = {"preset": preset.value, "device": device, "seed": seed, "atlases": len(atlas)}
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
         run = Run("segment", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids))
-        target = run.image("image", image, select=select)
+        target = run.image("image", image, select=select, referred_by="a structure set")
         pairs = [
             (run.image("atlas", one).volume, run.labels("atlas labels", labels))
             for one, labels in zip(atlas, atlas_labels, strict=True)
