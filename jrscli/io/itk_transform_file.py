@@ -155,8 +155,9 @@ def _parts(block: Block) -> tuple[Part, ...]:
             code="transform.kind",
             hint="convert it to an affine, a displacement field or a composite of them",
         )
-    linear = _LINEAR[name](3) if name in ("AffineTransform", "TranslationTransform", "ScaleTransform") else _LINEAR[name]()
-    return _through_itk(linear, block)
+    kind = _LINEAR[name]
+    any_dimension = kind in (sitk.AffineTransform, sitk.TranslationTransform, sitk.ScaleTransform)
+    return _through_itk(kind(3) if any_dimension else kind(), block)
 
 
 def _field(block: Block) -> DisplacementField:

@@ -24,11 +24,18 @@ _METHOD = ("125024", "DCM", "Image Content-based Alignment")
 
 @quiet()
 def write_rigid(
-    affine: AffineTransform, fixed: SeriesHeader, moving: SeriesHeader, path: str | Path, *, seed: str | None = None
+    affine: AffineTransform,
+    fixed: SeriesHeader,
+    moving: SeriesHeader,
+    path: str | Path,
+    *,
+    failed: bool = False,
+    seed: str | None = None,
 ) -> tuple[Notice, ...]:
     """Notices after writing the linear map ``affine`` (fixed mm -> moving mm) as a Spatial Registration.
 
     The object holds its inverse, for a matrix of DICOM takes moving points to the registered (fixed) frame.
+    failed: whether the registration is known not to be trusted, which the object then says.
     seed: makes UIDs and dates depend on it and on the content only.
 
     Raises InputError `series.for_blank`, `series.uid_blank`, WriteError `output.unwritable`.
@@ -36,7 +43,7 @@ def write_rigid(
     reg, notices = _registration(RIGID_CLASS, affine.matrix, fixed, moving, "JRS_LINEAR", seed)
     matrix = affine.inverse()
     kind = matrix_type(matrix)
-    reg.ContentDescription = f"linear, by jrs {software_version()}; for review"
+    reg.ContentDescription = _description("linear", failed)
     reg.RegistrationSequence = [_item(moving, matrix, kind), _item(fixed, AffineTransform.identity(), "RIGID")]
     if kind != "RIGID":
         notices.append(
@@ -51,18 +58,25 @@ def write_rigid(
 
 @quiet()
 def write_deformable(
-    field: DisplacementField, fixed: SeriesHeader, moving: SeriesHeader, path: str | Path, *, seed: str | None = None
+    field: DisplacementField,
+    fixed: SeriesHeader,
+    moving: SeriesHeader,
+    path: str | Path,
+    *,
+    failed: bool = False,
+    seed: str | None = None,
 ) -> tuple[Notice, ...]:
     """Notices after writing a pull field (the linear part folded in) as a Deformable Spatial Registration.
 
     The field goes in unchanged: a deformable registration pulls, as ours do. Its grid need not be that of the fixed image.
+    failed: whether the registration is known not to be trusted, which the object then says.
     seed: makes UIDs and dates depend on it and on the content only.
 
     Raises InputError `series.for_blank`, `series.uid_blank`, WriteError `output.unwritable`.
     """
     field = _right_handed(field)
     reg, notices = _registration(DEFORMABLE_CLASS, field.array, fixed, moving, "JRS_DEFORMABLE", seed)
-    reg.ContentDescription = f"deformable, by jrs {software_version()}; for review"
+    reg.ContentDescription = _description("deformable", failed)
     item = Dataset()
     item.SourceFrameOfReferenceUID = moving.frame_of_reference_uid
     item.ReferencedImageSequence = image_references(moving)
@@ -100,6 +114,10 @@ def _registration(
     if fixed.pseudonym != moving.pseudonym:
         notices.append(Notice("reg.patient", "the two series name different patients; the registration names that of FIXED"))
     return reg, notices
+
+
+def _description(kind: str, failed: bool) -> str:
+    return f"{kind}, by jrs {software_version()}; {'FAILED, not to be trusted' if failed else 'for review'}"[:64]
 
 
 def _method() -> Dataset:

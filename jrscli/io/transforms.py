@@ -37,22 +37,32 @@ def write_transform(transform: Transform, path: Path | str, sidecar: Sidecar | N
 
 
 def read_transform(path: Path | str) -> Transform:
-    """The transform of an ITK file (.h5, .tfm, .mat), or of a displacement field image.
+    """The transform of an ITK file (.h5, .tfm, .mat), of elastix (linear), of a field image or of a DICOM registration.
 
-    Raises InputError `xfm.unreadable`, GeometryError `transform.kind`.
+    A DICOM registration is read as registered mm -> mm of its one other frame (`RegistrationObject.between`).
+
+    Raises InputError `xfm.unreadable`, GeometryError `transform.kind`, and what `read_registration` raises.
     """
     path = existing(path)
     kind = kind_of(path)
     if kind in ("nifti", "itk"):
         return Transform((read_field(path),))
+    if kind == "dicom":
+        from jrscli.io.registration_object import read_registration, registration_kind
+
+        if registration_kind(path):
+            return read_registration(path).between()
     if kind != "transform":
         raise InputError(
             f"{path.name} is not a transform",
             code="xfm.unreadable",
             hint="give the .h5 file that jrs register wrote, or a displacement field",
         )
+    from jrscli.io.elastix import is_elastix, read_elastix
     from jrscli.io.itk_transform_file import read_itk_transform
 
+    if is_elastix(path):
+        return read_elastix(path)
     return read_itk_transform(path)
 
 

@@ -86,3 +86,11 @@ def test_a_matrix_that_claims_more_than_its_file(tmp_path):
     with pytest.raises(InputError) as caught:
         read_itk_transform(path)
     assert caught.value.code == "xfm.unreadable"
+
+
+def test_the_kind_that_ants_writes(tmp_path):
+    lines = ("#Insight Transform File V1.0", "#Transform 0", "Transform: MatrixOffsetTransformBase_double_3_3")
+    numbers = ("Parameters: 0.96 -0.28 0 0.28 0.96 0 0 0 1 7 -3 5", "FixedParameters: 10 20 30")
+    (tmp_path / "a.tfm").write_text("\n".join((*lines, *numbers)))
+    moved = read_itk_transform(tmp_path / "a.tfm").map_points([[10.0, 20.0, 30.0]])
+    np.testing.assert_allclose(moved, [[17, 17, 35]])
