@@ -1,0 +1,1 @@
+"""Models: their cards, where they lie, and how their graphs are run (onnxruntime; never torch)."""

@@ -1,0 +1,138 @@
+"""The card of a model: one YAML file beside its graphs that says everything a user or the runtime must know.
+
+Every key is a field of one of these classes; an unknown one is an error, so that a card is never half understood.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from jrscli.errors import ModelError
+from jrscli.roles import FIELDS, GRAPHS, INPUTS, LOGITS
+from jrscli.runtime.card_graph import Field, Graph, Grid, Input, Output, Window
+from jrscli.runtime.card_record import File, Golden, Score, Scores, Statistics, Trained
+from jrscli.runtime.plain import PlainError, build, need, plain
+
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+USE = "research use, not a medical device"
+LARGEST_CARD = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """Everything about a model but its weights.
+
+    labels: the names of the channels, background first; a label's number is its channel.
+    requires: optional roles the model cannot do without. template: the files of the roles "template" and "template_labels".
+    iterations: passes of the context loop. refine: steps of refinement by the pair optimiser, where none are asked for.
+    departures: letters of the documented decisions that differ from the paper. scores: by data set.
+    use: begins with "research use, not a medical device".
+    """
+
+    name: str
+    method: str
+    version: str
+    licence: str
+    grid: Grid
+    graphs: Mapping[str, Graph]
+    golden: Golden
+    use: str
+    labels: tuple[str, ...] = ()
+    field: Field = dataclasses.field(default_factory=Field)
+    requires: tuple[str, ...] = ()
+    template: Mapping[str, File] = dataclasses.field(default_factory=dict)
+    iterations: int = 1
+    refine: int = 0
+    departures: tuple[str, ...] = ()
+    simulated_training: bool = False
+    trained: Trained | None = None
+    scores: Mapping[str, Scores] = dataclasses.field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    cite: str = ""
+
+    def __post_init__(self) -> None:
+        need(bool(NAME.fullmatch(self.name)), f"name {self.name!r}: small letters, digits and hyphens only")
+        need(1 <= len(self.graphs) <= 3, f"one to three graphs are possible, found {len(self.graphs)}")
+        for name, graph in self.graphs.items():
+            need(name in GRAPHS, f"no graph is called {name} (known: {', '.join(GRAPHS)})")
+            expected = self.golden.expected.get(name, {})
+            need(set(expected) == set(graph.outputs), f"golden.expected.{name} must name the outputs of the graph")
+            for role in graph.outputs:
+                need(role not in LOGITS or len(self.labels) > 1, f"{role} needs labels, background first")
+        need(not set(self.golden.expected) - set(self.graphs), "golden.expected names a graph that is not there")
+        need(not set(self.requires) - set(INPUTS), f"requires names unknown roles: {', '.join(self.requires)}")
+        known = {"template", "template_labels"}
+        need(not set(self.template) - known, f"template has only {', '.join(sorted(known))}")
+        need(self.use.startswith(USE), f"use must begin with: {USE}")
+        need(self.iterations >= 1 and self.refine >= 0, "iterations is at least 1, refine at least 0")
+
+    @property
+    def registers(self) -> bool:
+        """Whether the model moves one image onto another."""
+        return any(role in FIELDS for graph in self.graphs.values() for role in graph.outputs)
+
+    @property
+    def segments(self) -> bool:
+        """Whether the model labels an image given alone."""
+        return any(set(graph.outputs) & {"logits"} for graph in self.graphs.values())
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The DICOM Modality values its images may have; none = any."""
+        found = [m for graph in self.graphs.values() for spec in graph.inputs.values() for m in spec.modality]
+        return tuple(dict.fromkeys(found))
+
+    def as_yaml(self) -> str:
+        """The text of the card's file."""
+        import yaml
+
+        return yaml.safe_dump(plain(self), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+
+    def write(self, path: Path | str) -> None:
+        """Write the card."""
+        Path(path).write_text(self.as_yaml(), encoding="utf-8", newline="\n")
+
+    @staticmethod
+    def read(path: Path | str) -> Card:
+        """The card in a file.
+
+        Raises ModelError `card.unreadable`, `card.invalid`.
+        """
+        path = Path(path)
+        try:
+            if path.stat().st_size > LARGEST_CARD:
+                raise ModelError(f"{path.name} is too large for a card", code="card.unreadable", hint=_HINT)
+            text = path.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"the card {path.name} cannot be read: {error.strerror}", code="card.unreadable", hint=_HINT
+            ) from None
+        return parse(text, path.name)
+
+
+_HINT = "give a card NAME.yaml as jrs export writes it, with its graphs beside it"
+
+
+def parse(text: bytes, name: str) -> Card:
+    """The card of this text.
+
+    Raises ModelError `card.unreadable`, `card.invalid`.
+    """
+    from jrscli.runtime.strict_yaml import YamlError, load
+
+    try:
+        return build(Card, load(text))
+    except YamlError as error:
+        raise ModelError(f"{name} is not a card: {error}", code="card.unreadable", hint=_HINT) from None
+    except PlainError as error:
+        hint = "the card was made for another version of jrscli, or was changed by hand; export it again"
+        raise ModelError(f"the card {name} is not valid: {error}", code="card.invalid", hint=hint) from None
+
+
+__all__ = [  # noqa: RUF022  # the tree from its root
+    "Card", "Grid", "Graph", "Input", "Window", "Output", "Field", "Golden", "Statistics", "File", "Trained", "Scores", "Score",
+    "USE", "parse",
+]  # fmt: skip
