@@ -13,8 +13,13 @@ from pathlib import Path
 
 def pseudonym(patient_id: str) -> str:
     """``P-`` and six hexadecimal digits: the same for one patient on one account, and no way back without its salt."""
-    digest = hmac.new(_salt(_state_folder()), patient_id.strip().encode(), hashlib.sha256).hexdigest()
+    digest = hmac.new(own_salt(), patient_id.strip().encode(), hashlib.sha256).hexdigest()
     return f"P-{digest[:6]}"
+
+
+def own_salt() -> bytes:
+    """The secret of this account, without which pseudonyms cannot be followed back."""
+    return _salt(_state_folder())
 
 
 def _state_folder() -> Path:
