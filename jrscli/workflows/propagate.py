@@ -8,27 +8,28 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from jrscli.errors import Notice
+from jrscli.errors import InputError, Notice
 from jrscli.progress import Progress, silent
-from jrscli.spatial.contouring import Holes, contours_from_levels, contours_from_mask
+from jrscli.spatial.contouring import Holes, trace
 from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.planes import place_contours
 from jrscli.spatial.structures import Contour, Roi, StructureSet
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
 from jrscli.workflows.body import segment_body
 from jrscli.workflows.carry import Solid, carry_contour, outside_percent, pull, solid_of_mask, solid_of_roi
+from jrscli.workflows.contours import traced_notices, with_gaps_filled
 from jrscli.workflows.label_levels import labels_from_levels
+from jrscli.workflows.roi_result import RoiResult, Status, flags, notice, with_points
 from jrscli.workflows.selection import external_roi, select_rois
 
 if TYPE_CHECKING:
     from jrscli.workflows.register import Registration
 
 Body = Literal["segment", "propagate"]
-Status = Literal["ok", "cut", "lost", "empty"]
 CUT_PERCENT = 1.0
 BODY_CUT_PERCENT = 5.0
 """Every scan ends somewhere in the patient: a few percent of the outline are no news."""
-VOLUME_PERCENT = 30.0
 
 
 class Mapping3D(Protocol):
@@ -41,31 +42,6 @@ class Mapping3D(Protocol):
     @property
     def inverse(self) -> Transform:
         """Planning mm -> daily mm."""
-
-
-@dataclass(frozen=True)
-class RoiResult:
-    """What became of one ROI.
-
-    how: "carried" by the transform, "found" in the daily image, "points" (only points and open contours), "none" (nothing to
-    carry). status: "ok"; "cut" by the border of the daily image; "lost" (nothing of it is left); "empty" (it had no contours).
-    planning_cc, daily_cc: volumes, cm³. outside_percent: the share of the planning volume that lies beyond the daily image.
-    """
-
-    number: int
-    name: str
-    how: Literal["carried", "found", "points", "none"]
-    status: Status
-    planning_cc: float | None = None
-    daily_cc: float | None = None
-    outside_percent: float = 0.0
-
-    @property
-    def volume_change_percent(self) -> float | None:
-        """How much larger the ROI is than in the planning image; None where it cannot be compared."""
-        if self.planning_cc is None or self.daily_cc is None or self.status != "ok" or not self.planning_cc:
-            return None
-        return 100.0 * (self.daily_cc / self.planning_cc - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +69,8 @@ def propagate(
     exclude: Sequence[str] | None = None,
     body: Body = "segment",
     holes: Holes = "keyhole",
+    simplify_mm: float = 0.0,
+    fill_gaps: bool = False,
     progress: Progress = silent,
     **register_options: Any,
 ) -> Propagation:
@@ -103,12 +81,20 @@ def propagate(
     `rs.lost` (it stays as an empty ROI).
     registration: daily is fixed, planning is moving; made here with ``register_options`` if not given.
     rois, exclude: names or patterns (``Femoral*``), letters of either case. body: how the external ROI comes: found in the
-    daily image, or carried like the rest.
+    daily image, or carried like the rest. holes, simplify_mm: how contours are drawn, see `contouring.trace`. fill_gaps: put
+    contours on the planning slices inside an ROI that have none.
 
-    Raises InputError `rs.name` if a pattern fits no ROI, `rs.none` if none is left; and what `register` raises.
+    Raises InputError `rs.name` if a pattern fits no ROI, `rs.none` if none is left, `rs.outside` if none lies in the planning
+    image; and what `register` raises.
     """
     source = structures if isinstance(structures, StructureSet) else _as_structures(structures)
     chosen = select_rois(source.rois, rois, exclude)
+    notices: list[Notice] = []
+    if fill_gaps:
+        filled, said = with_gaps_filled(StructureSet(chosen), planning.geometry)
+        chosen = filled.rois
+        notices += said
+    _check_inside(chosen, planning.geometry)
     if registration is None:
         from jrscli.workflows.register import register
 
@@ -117,7 +103,7 @@ def propagate(
     external = external_roi(chosen) if body == "segment" else None
     done: list[Roi] = []
     results: list[RoiResult] = []
-    notices: list[Notice] = []
+    drawing = _Drawing(holes, simplify_mm, notices)
     labelled = isinstance(structures, LabelMap)
     levels: dict[int, Volume] = {}  # kept for the label map only
     found: np.ndarray | None = None
@@ -129,13 +115,13 @@ def propagate(
             found = _found_body(daily, solid, outside)
             if found is None:
                 notices.append(
-                    _notice("rs.body", roi, "the outline was not found in the daily image; the planned one was carried")
+                    notice("rs.body", roi, "the outline was not found in the daily image; the planned one was carried")
                 )
         contours: tuple[Contour, ...] = ()
         if solid is None:
-            result = RoiResult(roi.number, roi.name, "none", "empty")
+            result = RoiResult(roi.number, roi.name, "none", "lost" if roi.closed else "empty")
         elif found is not None and roi is external:
-            contours = contours_from_mask(found, daily.geometry, holes=holes)
+            contours = drawing.draw(roi, found, daily.geometry, 0.5)
             volume = float(np.count_nonzero(found)) * daily.geometry.voxel_volume_mm3 / 1000
             status: Status = "cut" if outside >= BODY_CUT_PERCENT else "ok"
             result = RoiResult(roi.number, roi.name, "found", status, solid.volume_cc, volume, outside)
@@ -143,12 +129,12 @@ def propagate(
             level = pull(solid, daily.geometry, transform, inverse, finer=not labelled)
             if level is not None and labelled:
                 levels[roi.number] = level
-            contours, result = _carried(roi, solid, level, outside, holes)
+            contours, result = _carried(roi, solid, level, outside, drawing)
         opened = tuple(carry_contour(contour, inverse) for contour in roi.contours if not contour.is_closed)
-        result = _with_points(result, opened, daily.geometry)
+        result = with_points(result, opened, daily.geometry)
         done.append(replace(roi, contours=contours + opened, frame_of_reference_uid=None))
         results.append(result)
-        notices.extend(_flags(roi, result))
+        notices.extend(flags(roi, result))
     progress("propagate", len(chosen), len(chosen))
     labels = None
     if isinstance(structures, LabelMap):
@@ -157,6 +143,36 @@ def propagate(
         labels = labels_from_levels(levels, daily.geometry, names, filler)
     carried_set = replace(source, rois=tuple(done), frame_of_reference_uid=None, notices=tuple(notices))
     return Propagation(carried_set, labels, registration, tuple(results), tuple(notices))
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """How contours are drawn; what was dropped or simplified goes to ``notices``."""
+
+    holes: Holes
+    simplify_mm: float
+    notices: list[Notice]
+
+    def draw(self, roi: Roi, array: np.ndarray, geometry: Geometry, level: float) -> tuple[Contour, ...]:
+        traced = trace(array, geometry, level, holes=self.holes, simplify_mm=self.simplify_mm)
+        self.notices.extend(traced_notices(roi.number, traced, geometry, array > level if self.simplify_mm else None))
+        return traced.contours
+
+
+def _check_inside(chosen: Sequence[Roi], planning: Geometry) -> None:
+    """Raise `rs.outside` if there are contours, but none lies in the image: it is not the one they were drawn on."""
+    drawn = [roi for roi in chosen if roi.contours]
+    points = [c.points for roi in drawn for c in roi.contours if not c.is_closed]
+    if (
+        drawn
+        and not any(planning.contains(p).any() for p in points)
+        and all(place_contours(r, planning).is_empty for r in drawn)
+    ):
+        raise InputError(
+            "no contour lies in the planning image",
+            code="rs.outside",
+            hint="give the image that the contours were drawn on",
+        )
 
 
 def _as_structures(labels: LabelMap) -> StructureSet:
@@ -179,44 +195,11 @@ def _found_body(daily: Volume, planned: Solid, outside: float) -> np.ndarray | N
 
 
 def _carried(
-    roi: Roi, solid: Solid, level: Volume | None, outside: float, holes: Holes
+    roi: Roi, solid: Solid, level: Volume | None, outside: float, drawing: _Drawing
 ) -> tuple[tuple[Contour, ...], RoiResult]:
     if level is None:
         return (), RoiResult(roi.number, roi.name, "carried", "lost", solid.volume_cc, 0.0, outside)
-    contours = contours_from_levels(level.array, level.geometry, 0.0, holes=holes)
+    contours = drawing.draw(roi, level.array, level.geometry, 0.0)
     volume = float(np.count_nonzero(level.array > 0)) * level.geometry.voxel_volume_mm3 / 1000
     status: Status = "lost" if not contours else "cut" if outside >= CUT_PERCENT else "ok"
     return contours, RoiResult(roi.number, roi.name, "carried", status, solid.volume_cc, volume, outside)
-
-
-def _with_points(result: RoiResult, opened: tuple[Contour, ...], daily: Geometry) -> RoiResult:
-    """The result with points and open contours counted, where the ROI has nothing else."""
-    if result.how != "none" or not opened:
-        return result
-    inside = daily.contains(np.concatenate([contour.points for contour in opened]))
-    outside = 100.0 * float((~inside).mean())
-    return replace(result, how="points", status="cut" if outside > 0 else "ok", outside_percent=outside)
-
-
-def _flags(roi: Roi, result: RoiResult) -> list[Notice]:
-    change = result.volume_change_percent
-    if result.status == "lost" and result.outside_percent > 99:
-        return [_notice("rs.lost", roi, "lies wholly outside the daily image; it is kept without contours")]
-    if result.status == "lost":
-        return [_notice("rs.lost", roi, "nothing of it is left on the daily slices; it is kept without contours")]
-    if result.status == "cut":
-        return [
-            _notice("rs.cut", roi, f"{result.outside_percent:.0f} % of it lies outside the daily image; its contours end there")
-        ]
-    if change is not None and result.how == "carried" and abs(change) > VOLUME_PERCENT:
-        return [
-            _notice(
-                "rs.volume", roi, f"volume {result.planning_cc:.1f} -> {result.daily_cc:.1f} cc ({change:+.0f} %): look at it"
-            )
-        ]
-    return []
-
-
-def _notice(code: str, roi: Roi, words: str) -> Notice:
-    # by number, as in every notice about structures: names can be personal
-    return Notice(code, f"ROI {roi.number}: {words}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from jrscli.errors import InputError
+from jrscli.errors import InputError, Notice
 from jrscli.spatial.structures import Roi
 
 EXTERNAL_NAMES = ("body", "external", "skin", "outline", "patient")
@@ -32,6 +33,18 @@ def select_rois(rois: Sequence[Roi], include: Sequence[str] | None, exclude: Seq
             "no ROI is left to propagate", code="rs.none", hint="look at the patterns, or at the ROIs with: jrs info FILE"
         )
     return kept
+
+
+def rename_rois(rois: Sequence[Roi], names: Mapping[str, str]) -> tuple[tuple[Roi, ...], tuple[Notice, ...]]:
+    """The ROIs under their new names (old -> new, letter by letter), and what of the list was of no use (`rs.rename`)."""
+    renamed = tuple(replace(roi, name=names.get(roi.name, roi.name)) for roi in rois)
+    idle = len(set(names) - {roi.name for roi in rois})
+    shared = len(renamed) - len({roi.name for roi in renamed}) - (len(rois) - len({roi.name for roi in rois}))
+    said = [
+        (idle, f"{idle} of {len(names)} names in the list fit no ROI"),
+        (shared > 0, f"{shared} ROI(s) now have the name of another"),
+    ]
+    return renamed, tuple(Notice("rs.rename", words) for count, words in said if count)
 
 
 def external_roi(rois: Sequence[Roi]) -> Roi | None:
