@@ -9,9 +9,8 @@ from typing import BinaryIO
 from pydicom.filereader import read_dataset
 
 from jrscli.errors import InputError
+from jrscli.io.caps import MAX_BYTES, MAX_RATIO
 
-DEFLATE_RATIO = 200
-DEFLATE_BYTES = 8_000_000_000
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _EXPLICIT = b"1.2.840.10008.1.2.1".ljust(len(_DEFLATED), b"\0")
 
@@ -35,12 +34,12 @@ def plain(stream: BinaryIO) -> BinaryIO:
     stream.seek(0)
     head, packed = stream.read(begin), stream.read()
     stream.close()
-    limit = min(DEFLATE_BYTES, DEFLATE_RATIO * max(len(packed), 1))
+    limit = min(MAX_BYTES, MAX_RATIO * max(len(packed), 1))
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     data = unpacker.decompress(packed, limit)
     if unpacker.unconsumed_tail:
         raise InputError(
-            f"a deflated image unpacks to over {DEFLATE_RATIO} times its size or above 8 GB",
+            f"a deflated image unpacks to over {MAX_RATIO} times its size or above 8 GB",
             code="input.too_big",
             hint="unpack it by hand: gdcmconv --raw IN OUT",
         )

@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from jrscli.errors import InputError, Notice
+from jrscli.io.caps import MAX_BYTES, MAX_VOXELS
 from jrscli.io.dicom_slice import Slice, text_of
 from jrscli.spatial.geometry import Geometry
 
-MAX_VOXELS = 2_000_000_000
-MAX_BYTES = 8_000_000_000
 IRREGULAR = ("series.tilt", "series.missing", "series.uneven")
 """What ``--resample-irregular`` repairs."""
 _SAME_AXES = 1e-3

@@ -6,9 +6,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from jrscli.errors import InputError
-
-ZIP_RATIO = 200
-ZIP_BYTES = 8_000_000_000
+from jrscli.io.caps import MAX_BYTES, MAX_RATIO
 
 
 def open_zip(path: Path) -> tuple[zipfile.ZipFile, list[str]]:
@@ -33,9 +31,9 @@ def open_zip(path: Path) -> tuple[zipfile.ZipFile, list[str]]:
         if entry.flag_bits & 1:
             raise InputError("the zip is locked by a password", code="input.zip", hint="unpack it and give the folder")
     total = sum(entry.file_size for entry in entries)
-    if total > ZIP_BYTES or total > ZIP_RATIO * max(path.stat().st_size, 1):
+    if total > MAX_BYTES or total > MAX_RATIO * max(path.stat().st_size, 1):
         raise InputError(
-            f"the zip unpacks to {total / 1e9:.1f} GB, more than {ZIP_RATIO} times its size or above 8 GB",
+            f"the zip unpacks to {total / 1e9:.1f} GB, more than {MAX_RATIO} times its size or above 8 GB",
             code="input.too_big",
             hint="unpack it by hand and give the folder",
         )
