@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jrscli.cli import options
+from jrscli.cli import options, privacy
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
 from jrscli.cli.talk import Talk
 from jrscli.errors import GateFailed, UsageError
@@ -47,6 +47,9 @@ def register(
     assign_uids: options.AssignUids = False,
     output: options.Output = None,
     exist: options.Exist = options.ExistRule.suffix,
+    deidentify: privacy.Deidentify = False,
+    anonymise_rois: privacy.AnonymiseRois = False,
+    show_phi: privacy.ShowPhi = False,
     json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -72,9 +75,10 @@ def register(
         "device": device,
         "seed": seed,
     }
+    private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk, ExitStack() as stack:
         field_path = stack.enter_context(_field_file(write_field, exist.value)) if write_field else None
-        run = Run("register", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids))
+        run = Run("register", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids), privacy=private)
         start = _start(init, run)
         fixed_image = run.image("fixed", fixed, select=choose(fixed, select, 0))
         moving_image = run.image("moving", moving, select=choose(moving, select, 1))

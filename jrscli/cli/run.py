@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jrscli.cli.privacy import Privacy
 from jrscli.cli.talk import Talk
 from jrscli.errors import GateFailed, InputError, Notice
 
@@ -31,6 +32,7 @@ class Run:
     """Reads inputs for a command and keeps its record.
 
     options: what the user asked for, without paths; written to run.json. reading: what to repair in DICOM images.
+    privacy: what of the patient is shown and written.
     """
 
     def __init__(
@@ -41,12 +43,15 @@ class Run:
         threads: int | None = None,
         *,
         reading: Reading = Reading(),
+        privacy: Privacy = Privacy(),
     ) -> None:
         from jrscli.io.run_record import RunRecord
 
         self.talk = talk
         self.reading = reading
-        self.record = RunRecord(command, {**options, **asdict(reading), "threads": threads})
+        self.privacy = privacy
+        self.record = RunRecord(command, {**options, **asdict(reading), **asdict(privacy), "threads": threads})
+        self.note(privacy.shown())
         self._new_uids: list[tuple[str, Path, str | None]] = []
         if threads:
             import SimpleITK as sitk
@@ -57,6 +62,10 @@ class Run:
         """Say and record what was odd."""
         self.talk.warn(notices)
         self.record.notices.extend(notices)
+
+    def name_of(self, number: int, name: str) -> str:
+        """How an ROI is called in messages: by its number, or with --show-phi by its name."""
+        return name if self.privacy.show_phi else f"ROI {number}"
 
     def image(self, role: str, path: Path, *, select: str | None = None, referred_by: str = "") -> ImageFile:
         """Read an image.
@@ -156,6 +165,7 @@ class Run:
             yield results
             if not out.skipped:
                 self._write_repaired(results)
+                self.note(self.privacy.apply(out.path(RUN_FILE).parent))
                 for kind, name in results.files:
                     self.record.add_output(kind, out.path(name))
                 self.record.write(out.path(RUN_FILE))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jrscli.cli import options
+from jrscli.cli import options, privacy
 from jrscli.cli.register import describe, failure_of
 from jrscli.cli.run import Reading, Results, Run, default_folder
 from jrscli.cli.talk import Talk
@@ -31,6 +31,9 @@ def segment(
     assign_uids: options.AssignUids = False,
     output: options.Output = None,
     exist: options.Exist = options.ExistRule.suffix,
+    deidentify: privacy.Deidentify = False,
+    anonymise_rois: privacy.AnonymiseRois = False,
+    show_phi: privacy.ShowPhi = False,
     json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -57,8 +60,9 @@ def segment(
             hint="give one --atlas-labels for each --atlas, in the same order",
         )
     chosen = {"preset": preset.value, "device": device, "seed": seed, "atlases": len(atlas)}
+    private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
-        run = Run("segment", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids))
+        run = Run("segment", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids), privacy=private)
         target = run.image("image", image, select=select, referred_by="a structure set")
         pairs = [
             (run.image("atlas", one).volume, run.labels("atlas labels", labels))
@@ -104,4 +108,4 @@ def write_segmentation(run: Run, results: Results, found: Segmentation, atlases:
     best = found.similarities.index(max(found.similarities))
     warped = found.registrations[best].warp(atlases[best], grid)
     write_bytes(draw_overlay(target.volume, warped, contours=outlines_of(labels, grid)), results.add("overlay", "overlay.png"))
-    run.talk.say("labels " + ", ".join(labels.name(number) for number in labels.numbers()))
+    run.talk.say("labels " + ", ".join(run.name_of(number, labels.name(number)) for number in labels.numbers()))

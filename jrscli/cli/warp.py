@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jrscli.cli import options
+from jrscli.cli import options, privacy
 from jrscli.cli.run import Reading, Results, Run, default_folder, stem_of
 from jrscli.cli.talk import Talk
 from jrscli.errors import InputError, UsageError
@@ -44,6 +44,9 @@ def warp(
     assign_uids: options.AssignUids = False,
     output: options.Output = None,
     exist: options.Exist = options.ExistRule.suffix,
+    deidentify: privacy.Deidentify = False,
+    anonymise_rois: privacy.AnonymiseRois = False,
+    show_phi: privacy.ShowPhi = False,
     json: options.Json = False,
     threads: options.Threads = None,
     progress: options.Progress = options.ProgressKind.auto,
@@ -63,6 +66,7 @@ def warp(
     """
     from jrscli.cli.movement import read_movement
 
+    private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
         run = Run(
             "warp",
@@ -70,6 +74,7 @@ def warp(
             {"inverse": inverse, "interp": interp.value},
             threads,
             reading=Reading(resample_irregular, assign_uids),
+            privacy=private,
         )
         image = run.image("reference", reference, select=select) if reference else None
         movement = read_movement(xfm, inverse=inverse, reference=image.volume.geometry if image else None)
