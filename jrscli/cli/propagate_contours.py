@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jrscli.cli import options
+from jrscli.cli import contour_options, options, privacy
 from jrscli.cli.cine import carry_through
 from jrscli.cli.register import describe, failure_of, write_registration
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
@@ -29,14 +30,6 @@ class BodyRule(StrEnum):
     propagate = "propagate"
 
 
-class HolesRule(StrEnum):
-    """How holes are written in an RTSTRUCT."""
-
-    keyhole = "keyhole"
-    xor = "xor"
-    nested = "nested"
-
-
 def propagate_contours(
     planning: Annotated[
         Path, typer.Argument(metavar="PLANNING", help="Image that the contours were drawn on.", show_default=False)
@@ -52,7 +45,11 @@ def propagate_contours(
     roi: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these ROIs; * and ? allowed, repeatable.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Not these ROIs; repeatable.")] = None,
     body: Annotated[BodyRule, typer.Option(help="The outline: found in DAILY, or carried like the rest.")] = BodyRule.segment,
-    holes: Annotated[HolesRule, typer.Option(help="How holes are written; nested for readers that XOR.")] = HolesRule.keyhole,
+    holes: contour_options.Holes = contour_options.HolesRule.keyhole,
+    simplify: contour_options.Simplify = 0.0,
+    fill_gaps: contour_options.FillGaps = False,
+    strict: contour_options.Strict = False,
+    rename: contour_options.Rename = None,
     preset: options.Preset = options.PresetName.balanced,
     linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
     select: options.Selects = None,
@@ -60,6 +57,9 @@ def propagate_contours(
     assign_uids: options.AssignUids = False,
     output: options.Output = None,
     exist: options.Exist = options.ExistRule.suffix,
+    deidentify: privacy.Deidentify = False,
+    anonymise_rois: privacy.AnonymiseRois = False,
+    show_phi: privacy.ShowPhi = False,
     json: options.Json = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -85,11 +85,16 @@ def propagate_contours(
         "linear_only": linear_only,
         "body": body.value,
         "holes": holes.value,
+        "simplify_mm": simplify,
+        "fill_gaps": fill_gaps,
+        "strict": strict,
+        "renamed": rename is not None,
         "device": device,
         "seed": seed,
         "rois_chosen": bool(roi or exclude),
     }
     settings = {"preset": preset.value, "linear_only": linear_only, "seed": seed, "threads": threads, "device": device}
+    private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
         if not daily or labelled_frame is not None:
             if labelled_frame is None or daily:
@@ -98,11 +103,16 @@ def propagate_contours(
                 raise UsageError(both, code="usage.combination" if daily else "usage.missing", hint=hint)
             carry_through(planning, contours, labelled_frame, output, exist.value, talk, chosen, settings)
             return
+        renaming = contour_options.Renaming.from_file(rename)
         documents, failed = [], None
         for number, path in enumerate(daily):
-            run = Run("propagate-contours", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids))
+            run = Run(
+                "propagate-contours", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids), privacy=private
+            )
             plan = run.image("planning", planning, select=choose(planning, select, 0))
             source = run.contours("contours", contours, plan)
+            # the gaps are filled by the workflow, in what is carried only
+            source = contour_options.prepared(run, source, None, strict=strict, fill_gaps=False)
             image = run.image("daily", path, select=choose(path, select, number + 1), referred_by="a structure set")
             folder = default_folder(output, image.stem)
             if len(daily) > 1:
@@ -119,6 +129,9 @@ def propagate_contours(
                         exclude=exclude,
                         body=body.value,
                         holes=holes.value,
+                        simplify_mm=simplify,
+                        fill_gaps=fill_gaps,
+                        renaming=renaming,
                         **settings,
                     )
                     failed = failed or carried.registration.failed
@@ -132,7 +145,14 @@ def propagate_contours(
 
 
 def carry_to(
-    run: Run, results: Results, plan: ImageFile, source: StructureSet | LabelMap, daily: ImageFile, **settings: Any
+    run: Run,
+    results: Results,
+    plan: ImageFile,
+    source: StructureSet | LabelMap,
+    daily: ImageFile,
+    *,
+    renaming: Any = None,
+    **settings: Any,
 ) -> Propagation:
     """Propagate to one daily image, write everything and say what became of each ROI."""
     from jrscli.api import start_for
@@ -141,6 +161,9 @@ def carry_to(
     carried = propagate(plan.volume, source, daily.volume, progress=run.talk, init=start_for("auto", daily, plan), **settings)
     describe(run, carried.registration, "auto")
     run.note(carried.notices)
+    if renaming and renaming.names:
+        labels = renaming.labels(carried.labels) if carried.labels is not None else None
+        carried = replace(carried, structures=renaming.structures(run, carried.structures), labels=labels)
     write_propagation(run, results, carried, source, plan, daily)
     return carried
 
@@ -170,10 +193,12 @@ def write_propagation(
         run.note(notices)
         write_labels(labels, results.add("labels", "seg_space-fixed.nii.gz"))
     for roi in carried.results:
-        run.talk.say(f"  {roi.name:<24} {roi.status:<5} {_cc(roi.planning_cc)} -> {_cc(roi.daily_cc)}  ({roi.how})")
+        words = f"{run.name_of(roi.number, roi.name):<24} {roi.status:<5} {_cc(roi.planning_cc)} -> {_cc(roi.daily_cc)}"
+        run.talk.say(f"  {words}  ({roi.how})")
     run.record.facts["rois"] = [
         {
             "number": roi.number,
+            **({"name": roi.name} if run.privacy.show_phi else {}),
             "how": roi.how,
             "status": roi.status,
             "planning_cc": roi.planning_cc,
