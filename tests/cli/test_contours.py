@@ -175,8 +175,8 @@ def test_convert_fields_and_transforms(jrs: Callable, files: Any, optimiser: Any
     xfm = jrs("register", f / "fixed.nii.gz", f / "moving.nii.gz", "-o", tmp_path / "r").paths["xfm"]
     assert jrs("convert", "field", xfm, "--to", tmp_path / "field.nii.gz").code == 0
     assert jrs("convert", "field", tmp_path / "field.nii.gz", "--to", tmp_path / "field.nrrd").code == 0
-    assert jrs("convert", "transform", tmp_path / "field.nrrd", "--to", tmp_path / "field.h5").code == 0
-    assert jrs("convert", "transform", xfm, "--to", tmp_path / "copy.h5").code == 0
+    assert jrs("convert", "reg", tmp_path / "field.nrrd", "--to", tmp_path / "field.h5").code == 0
+    assert jrs("convert", "reg", xfm, "--to", tmp_path / "copy.h5").code == 0
     from jrscli.io.transforms import read_transform
 
     points = np.array([[20.0, 20.0, 20.0]])

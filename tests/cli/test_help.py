@@ -14,8 +14,11 @@ from jrscli.cli import app
 from jrscli.cli.main import command
 from jrscli.errors import ExitCode
 from jrscli.io import read_image, read_labels, write_image, write_labels
+from jrscli.io.ants import write_ants
+from jrscli.io.registration_object_write import write_rigid
 from jrscli.io.sidecar import Sidecar
 from jrscli.io.transforms import write_field, write_transform
+from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.transform import Transform
 
@@ -70,6 +73,9 @@ def _stage(files: Any, folder: Path) -> None:
     write_field(field, folder / "field.nii.gz")
     for name in ("xfm.h5", "from-moving_to-fixed_mode-image_xfm.h5"):
         write_transform(Transform((field,)), folder / name, Sidecar("moving_to_fixed", files.fixed, files.moving))
+    write_ants(Transform((field, AffineTransform.identity())), folder / "ants0GenericAffine.mat")
+    series = [read_image(files.folder / name).series for name in ("fixed-ct", "moving-ct")]
+    write_rigid(AffineTransform.identity(), *series, folder / "REG.dcm")
 
 
 @pytest.mark.parametrize(("path", "one"), [leaf for leaf in LEAVES if leaf[0] != ("demo",)], ids=str)

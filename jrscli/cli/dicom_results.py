@@ -1,0 +1,214 @@
+"""The DICOM objects that commands read and write beside their own: registrations, segmentations, doses."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jrscli.cli.run import Results, Run
+from jrscli.errors import UsageError
+
+if TYPE_CHECKING:
+    from jrscli.io.image_file import ImageFile
+    from jrscli.io.rtstruct_write import Origin
+    from jrscli.spatial.affine import AffineTransform
+    from jrscli.spatial.geometry import Geometry
+    from jrscli.spatial.masks import Masks
+    from jrscli.spatial.transform import Transform
+
+_PANEL = "DICOM objects"
+
+
+class RegKind(StrEnum):
+    """Which DICOM registration is written."""
+
+    none = "none"
+    rigid = "rigid"
+    deformable = "deformable"
+
+
+class SegKindName(StrEnum):
+    """How a DICOM Segmentation holds its regions."""
+
+    binary = "binary"
+    labelmap = "labelmap"
+
+
+Reg = Annotated[
+    Path | None,
+    typer.Option(
+        "--reg",
+        metavar="FILE",
+        help="DICOM registration (couch shift) to start from.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
+WriteReg = Annotated[
+    RegKind,
+    typer.Option("--write-reg", help="Also write a DICOM registration: the linear part, or all of it.", rich_help_panel=_PANEL),
+]
+RegAccuracy = Annotated[
+    float,
+    typer.Option(
+        "--reg-accuracy", metavar="MM", min=0.001, help="What the grid of a deformable one may cost.", rich_help_panel=_PANEL
+    ),
+]
+WriteSeg = Annotated[
+    bool, typer.Option("--write-seg", help="Also write the labels as DICOM Segmentation.", rich_help_panel=_PANEL)
+]
+SegKindOption = Annotated[
+    SegKindName,
+    typer.Option("--seg-kind", help="binary: known to every reader; labelmap: smaller files.", rich_help_panel=_PANEL),
+]
+
+
+def start_of(run: Run, reg: Path, init: str, fixed: ImageFile, moving: ImageFile) -> AffineTransform:
+    """The linear transform of a DICOM registration, fixed mm -> moving mm, as the start of another one.
+
+    Raises UsageError `usage.combination`, InputError `reg.deformable` and those of `registration_object`.
+    """
+    if init != "auto":
+        raise UsageError("--reg and --init both say where to start", code="usage.combination", hint="leave one of them out")
+    found = read_reg(run, reg, fixed, moving)
+    if not found.is_linear:
+        from jrscli.errors import InputError
+
+        raise InputError(
+            "a deformable registration is no start: a registration begins from one matrix",
+            code="reg.deformable",
+            hint="give a rigid one, or apply this one: jrs warp --xfm FILE",
+        )
+    return found.as_affine()
+
+
+def read_reg(run: Run, reg: Path, fixed: ImageFile | None, moving: ImageFile | None) -> Transform:
+    """A DICOM registration as fixed mm -> moving mm; images without DICOM leave it to its own frames."""
+    from jrscli.errors import Notice
+    from jrscli.io.registration_object import read_registration
+
+    found = read_registration(reg)
+    run.note(found.notices)
+    run.record.add_input("reg", reg, "registration")
+    if fixed is not None and moving is not None and fixed.series and moving.series:
+        return found.between(fixed.series, moving.series)
+    if fixed is not None or moving is not None:
+        words = "the images do not say their frames of reference; the registered one is taken for that of FIXED"
+        run.note([Notice("reg.frames", words)])
+    return found.between()
+
+
+def check_series(wanted: bool, option: str, *images: ImageFile) -> None:
+    """Raise UsageError `reg.series` before anything is computed, where DICOM is asked for and an image is none."""
+    if wanted and not all(image.series for image in images):
+        raise UsageError(
+            f"{option} needs DICOM series: what is written refers to them",
+            code="usage.dicom",
+            hint="give folders of DICOM slices, or leave the option out",
+        )
+
+
+def write_reg(
+    run: Run, results: Results, kind: RegKind, accuracy_mm: float, registration: Any, fixed: ImageFile, moving: ImageFile
+) -> None:
+    """Write ``REG_moving-to-fixed.dcm``, unless the kind is none; say what the grid of a deformable one costs."""
+    if kind is not RegKind.none:
+        path = results.add("reg", "REG_moving-to-fixed.dcm")
+        transform = registration.transform
+        if kind is RegKind.rigid:
+            from jrscli.spatial.transform import Transform
+
+            transform = Transform((registration.linear,))
+        write_registration_object(
+            run, kind, accuracy_mm, transform, fixed, moving, path, failed=registration.failed is not None
+        )
+
+
+def write_registration_object(
+    run: Run,
+    kind: RegKind,
+    accuracy_mm: float,
+    transform: Transform,
+    fixed: ImageFile,
+    moving: ImageFile,
+    path: Path,
+    *,
+    failed: bool = False,
+) -> None:
+    """Write a transform (fixed mm -> moving mm) as DICOM registration of two DICOM series."""
+    from jrscli.io.registration_object_write import write_deformable, write_rigid
+
+    assert fixed.series is not None
+    assert moving.series is not None
+    if kind is RegKind.rigid:
+        run.note(write_rigid(transform.as_affine(), fixed.series, moving.series, path, failed=failed))
+        run.record.facts["registration_object"] = {"kind": "rigid"}
+        return
+    from jrscli.spatial.subsample import subsample
+
+    found = subsample(transform, fixed.volume.geometry, tolerance_mm=accuracy_mm)
+    run.note(write_deformable(found.field, fixed.series, moving.series, path, failed=failed))
+    grid = found.field.geometry
+    run.record.facts["registration_object"] = {
+        "kind": "deformable",
+        "grid_size": list(grid.shape),
+        "grid_spacing_mm": [round(size, 4) for size in grid.spacing_mm],
+        "max_error_mm": round(found.max_error_mm, 5),
+    }
+    size = " × ".join(f"{size:.3g}" for size in grid.spacing_mm)
+    run.talk.say(f"deformable registration on a grid of {size} mm, which errs by at most {found.max_error_mm:.3f} mm")
+
+
+def write_seg(
+    run: Run,
+    results: Results,
+    kind: SegKindName,
+    masks: Masks,
+    target: ImageFile,
+    *,
+    label: str,
+    origin: Origin | None = None,
+) -> None:
+    """Write ``SEG_space-fixed.dcm``."""
+    from jrscli.io.segmentation_object import write_segmentation
+
+    assert target.series is not None
+    path = results.add("seg", "SEG_space-fixed.dcm")
+    grid = target.volume.geometry
+    run.note(write_segmentation(masks, target.series, grid, path, kind=kind.value, label=label, origin=origin))
+
+
+def warp_dose_file(
+    run: Run, results: Results, path: Path, image_map: Transform, target: Geometry, reference: ImageFile | None, name: str
+) -> None:
+    """Carry a dose over: to RTDOSE of the series ``reference``, or to NIfTI in Gy; say what lies outside."""
+    from jrscli.io import write_image
+    from jrscli.io.dose import read_dose, write_dose
+    from jrscli.workflows.warp import warp_dose
+
+    dose = read_dose(path)
+    run.record.add_input("dose", path, "rtdose", dose.volume.geometry)
+    moved = warp_dose(dose.volume, target, image_map)
+    if reference is not None and reference.series is not None:
+        rigid = image_map.is_linear and image_map.as_affine().is_rigid()
+        run.note(write_dose(moved.volume, dose, reference.series, results.add("dose", f"{name}.dcm"), rigid=rigid))
+    else:
+        write_image(moved.volume, results.add("dose", f"{name}.nii.gz"))
+    unit = "Gy" if dose.units == "GY" else "relative"
+    run.record.facts.setdefault("doses", []).append(
+        {
+            "method": "point-wise dose transfer",
+            "units": unit,
+            "max_before": float(dose.volume.array.max()),
+            "max_after": float(moved.volume.array.max()),
+            "outside_voxels": moved.outside,
+            "outside_percent": round(moved.outside_percent, 3),
+        }
+    )
+    run.talk.say(
+        f"dose moved point by point (energy and mass are not balanced); {moved.outside} voxels "
+        f"({moved.outside_percent:.1f} %) lie outside the given dose and are 0"
+    )
