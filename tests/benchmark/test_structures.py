@@ -8,6 +8,7 @@ become contours again, and what is written is read by plastimatch and judged by 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from jrscli.cli import app
+from jrscli.io import read_labels
 from jrscli.io.dicom_series import read_series
 from jrscli.io.rtstruct import read_rtstruct, write_rtstruct
 from jrscli.io.series_header import SeriesHeader
@@ -127,3 +130,23 @@ def test_plastimatch_and_the_way_back_agree(
         assert foreign >= 0.999
         assert own >= 0.995
         assert abs(bias) < 1
+
+
+RINGS = {"keyhole": 42.4, "two": 42.4, "xor": 42.4, "solid": 56.5, "offplane": 56.5, "skip": 28.3}
+RING_CODES = {"offplane": {"rs.offplane"}, "skip": {"rs.gap"}}
+
+
+@pytest.mark.parametrize("way", list(RINGS))
+def test_rings_are_read_in_each_way_that_they_are_drawn(way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if "JRS_DATA" not in os.environ:
+        pytest.skip("JRS_DATA does not name the data folder")
+    root = Path(os.environ["JRS_DATA"]) / "dicom"
+    words = ["convert", "contours", root / "objects" / f"ring_{way}.dcm", "--reference", root / "pelvis-phantom" / "CT"]
+    assert app([*map(str, words), "--to", str(tmp_path / "ring.nii.gz"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    labels = read_labels(tmp_path / "ring.nii.gz")
+    volume = np.count_nonzero(labels.array) * labels.geometry.voxel_volume_mm3 / 1000
+    told = {notice["code"] for notice in document["notices"] if notice["code"].startswith("rs.")}
+    say(capsys, f"ring {way:9}: {volume:.2f} cc, {sorted(told)}")
+    assert abs(volume - RINGS[way]) <= 0.3
+    assert told == RING_CODES.get(way, set())
