@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,6 +13,8 @@ from jaxtyping import Bool, Float
 from jrscli.errors import GeometryError
 
 ORTHOGONAL_TOLERANCE = 1e-3
+# letter -> LPS axis and direction along it
+_LETTERS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +135,31 @@ class Geometry:
         affine = self.affine.copy()
         affine[:3, :3] = self.axes * step
         return Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
+    def oriented(self, letters: str) -> Geometry:
+        """The same voxels with the array's axes pointing as near as they can to ``letters``.
+
+        "RAS" is right, anterior, superior. Axes are swapped and turned round, nothing is resampled.
+
+        Raises ValueError for letters that are not three axes.
+        """
+        if sorted(_LETTERS[letter][0] for letter in letters) != [0, 1, 2]:
+            raise ValueError(f"{letters} are not three axes")
+        wanted = np.zeros((3, 3))
+        for n, letter in enumerate(letters):
+            axis, sign = _LETTERS[letter]
+            wanted[axis, n] = sign
+        likeness = self.axes.T @ wanted  # own axis by wanted axis
+        order = max(permutations(range(3)), key=lambda own: sum(abs(likeness[a, n]) for n, a in enumerate(own)))
+        affine = self.affine.copy()
+        origin = np.zeros(3)
+        for n, own in enumerate(order):
+            forward = likeness[own, n] >= 0
+            affine[:3, n] = self.affine[:3, own] * (1 if forward else -1)
+            origin[own] = 0 if forward else self.shape[own] - 1
+        affine[:3, 3] = self.index_to_world(origin[None])[0]
+        i, j, k = (self.shape[own] for own in order)
+        return Geometry((i, j, k), affine)
 
     def cropped_to(self, lower: tuple[int, int, int], upper: tuple[int, int, int]) -> Geometry:
         """The grid of ``array[lower:upper]``; bounds outside the present grid pad it."""

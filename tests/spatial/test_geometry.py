@@ -145,3 +145,16 @@ def test_a_rounded_direction_matrix_is_still_a_grid():
 
 def test_the_voxel_volume_is_the_determinant(geometry):
     assert geometry.voxel_volume_mm3 == pytest.approx(abs(np.linalg.det(geometry.affine[:3, :3])))
+
+
+def test_oriented_axes_point_where_the_letters_say_and_hold_the_same_voxels(geometry):
+    turned = geometry.oriented("SAL")
+    assert (turned.axes[2, 0], -turned.axes[1, 1], turned.axes[0, 2]) > (0.5, 0.5, 0.5)
+    assert sorted(turned.shape) == sorted(geometry.shape)
+    assert np.allclose(sorted(turned.corners_mm.tolist()), sorted(geometry.corners_mm.tolist()))
+
+
+@pytest.mark.parametrize("letters", ["RLS", "RA", "RASS"])
+def test_letters_that_are_no_three_axes_are_refused(letters):
+    with pytest.raises(ValueError, match="three axes"):
+        Geometry((2, 2, 2), np.eye(4)).oriented(letters)
