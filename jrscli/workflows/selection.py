@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -20,9 +19,8 @@ def select_rois(rois: Sequence[Roi], include: Sequence[str] | None, exclude: Seq
     """
     for pattern in (*(include or ()), *(exclude or ())):
         if not any(_fits(roi.name, pattern) for roi in rois):
-            close = difflib.get_close_matches(pattern, [roi.name for roi in rois], 3, 0.5)
-            hint = f"did you mean {', '.join(close)}?" if close else "list the names with: jrs info FILE"
-            raise InputError(f"no ROI is called '{pattern}'", code="rs.name", hint=hint)
+            # the names that it may have been are not told: what people call ROIs can tell of the patient
+            raise InputError(f"no ROI is called '{pattern}'", code="rs.name", hint="list the names with: jrs info FILE")
     kept = tuple(
         roi
         for roi in rois
