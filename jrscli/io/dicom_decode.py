@@ -1,6 +1,6 @@
 """Stored values of one image: read straight from the file where they lie plain in it, else by a decoder.
 
-Decoders are pydicom's own (RLE), python-gdcm (JPEG, JPEG-LS), pylibjpeg-openjpeg (JPEG 2000) and pyjpegls where it is there.
+Decoders are pydicom's own (RLE), python-gdcm (JPEG), pyjpegls (JPEG-LS) and pylibjpeg-openjpeg (JPEG 2000).
 pylibjpeg-libjpeg is under the GPL: it is never asked, not even where it is installed.
 """
 
@@ -31,11 +31,13 @@ _JPEG = "1.2.840.10008.1.2.4."
 DECODERS: dict[str, tuple[str, ...]] = {
     str(RLELossless): ("pydicom",),
     **{_JPEG + end: ("gdcm",) for end in ("50", "51", "57", "70")},
-    **{_JPEG + end: ("gdcm", "pyjpegls") for end in ("80", "81")},
-    **{_JPEG + end: ("pylibjpeg", "gdcm") for end in ("90", "91")},
-    **{_JPEG + end: ("pylibjpeg",) for end in ("201", "202", "203")},
+    **{_JPEG + end: ("pyjpegls", "gdcm") for end in ("80", "81")},
+    **{_JPEG + end: ("pylibjpeg",) for end in ("90", "91", "201", "202", "203")},
 }
-"""Which decoders are tried for a transfer syntax, in order; one that is not here is refused."""
+"""Which decoder is taken for a transfer syntax, the first one that is there; a syntax that is not here is refused.
+
+gdcm reads JPEG 2000 too, but a damaged stream makes it end the whole process.
+"""
 _JPEG_EXTENDED = _JPEG + "51"
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 
@@ -109,13 +111,7 @@ class PixelReader:
         if not usable:
             raise _undecodable(syntax)
         _hush_gdcm()
-        failure: Exception | None = None
-        for plugin in usable:
-            try:
-                return decoder.as_array(self._dataset, index=s.frame or 0, raw=True, decoding_plugin=plugin)[0]
-            except Exception as error:
-                failure = error
-        raise ValueError("no decoder reads it") from failure
+        return decoder.as_array(self._dataset, index=s.frame or 0, raw=True, decoding_plugin=usable[0])[0]
 
 
 def _plain(s: Slice, syntax: str) -> np.ndarray:

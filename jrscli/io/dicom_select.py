@@ -89,7 +89,7 @@ def series_groups(found: Found) -> list[Group]:
         if "Rows" not in header or sop_class.startswith(_NOT_IMAGES):
             continue
         kind = header.get("ImageType") or ()
-        if "LOCALIZER" in ([kind] if isinstance(kind, str) else kind):
+        if "LOCALIZER" in ([kind] if isinstance(kind, str | bytes) else kind):
             continue
         groups.setdefault((text_of(header, "SeriesInstanceUID"), sop_class), []).append((source, header))
     if not groups:

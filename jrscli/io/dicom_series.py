@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,18 +47,20 @@ def list_series(path: str | Path) -> tuple[SeriesSummary, ...]:
 
     Raises InputError as `read_series` for what cannot be read at all.
     """
-    return tuple(summary_of(n + 1, group) for n, group in enumerate(series_groups(walk(Path(path)))))
+    with _only_our_errors([]):
+        return tuple(summary_of(n + 1, group) for n, group in enumerate(series_groups(walk(Path(path)))))
 
 
 @quiet()
 def needs_selection(path: str | Path) -> bool:
     """Whether a selection is needed to read one image at ``path``: several series, orientations, or images at one position."""
-    groups = series_groups(walk(Path(path)))
-    if len(groups) > 1:
-        return True
     try:
-        slices = _slices(groups[0], Selection())
-        check_uniform(slices)
+        with _only_our_errors([]):
+            groups = series_groups(walk(Path(path)))
+            if len(groups) > 1:
+                return True
+            slices = _slices(groups[0], Selection())
+            check_uniform(slices)
     except InputError as error:
         return error.code in ("series.mixed", "series.size")
     heights = np.sort(np.array([s.position for s in slices]) @ axes_of(slices)[:, 2])
@@ -77,15 +81,23 @@ def read_series(
     `dicom_slice`, `dicom_geometry`, `dicom_decode`; its ``notices`` say what had been found before.
     """
     notices: list[Notice] = []
-    try:
+    with _only_our_errors(notices):
         return _read(Path(path), parse_selection(select), resample_irregular, assign_uids, notices)
+
+
+@contextmanager
+def _only_our_errors(notices: list[Notice]) -> Iterator[None]:
+    """Whatever a damaged element makes of the parser becomes one of our errors, which tells ``notices``."""
+    try:
+        yield
     except JrsError as error:
         error.notices = tuple(notices)
         raise
-    except (MemoryError, OSError):
+    except MemoryError:
         raise
     except Exception as error:
-        # whatever a damaged element makes of the parser
+        if isinstance(error, OSError) and error.errno:
+            raise  # the system's own; without a number it is pydicom's word for data that end too early
         raise InputError(
             "an image of the series holds a damaged element and cannot be read",
             code="series.cut",

@@ -23,6 +23,8 @@ from jrscli.io.dicom_zip import open_zip
 _FIRST_ELEMENTS = tuple(bytes((group, 0, element, 0)) for group in (2, 8) for element in (0, 1, 5, 8, 0x12, 0x16)) + tuple(
     bytes((0, 8, 0, element)) for element in (0, 1, 5, 8, 0x12, 0x16)
 )
+_SORTED_BY = ("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "Rows", "NumberOfFrames")
+"""What decides where an object belongs: one in which these cannot be read is as good as unreadable."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,8 @@ def read_header(stream: BinaryIO) -> Dataset:
     Raises ValueError where there is no SOP class: not a DICOM object.
     """
     dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+    for keyword in _SORTED_BY:
+        dataset.get(keyword)  # values are taken apart when they are asked for: what is damaged shows now
     if not str(dataset.get("SOPClassUID", "")) and "DirectoryRecordSequence" not in dataset:
         raise ValueError("no SOP Class UID")
     return dataset

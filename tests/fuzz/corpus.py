@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from packed import packed
 from pydicom.data import get_testdata_file
 
 from jrscli.io import write_image, write_labels
@@ -65,6 +66,7 @@ def _dicom(folder: Path, image: Volume) -> list[Case]:
     structures = structures_of_labels(LabelMap(mask, GRID, {1: "Ring", 2: "Dot"}))
     write_rtstruct(structures, header, GRID, folder / "rs.dcm", seed="fuzz")
     cases = [Case("series", "ct", series, ""), Case("rtstruct", "rs", {"rs.dcm": (folder / "rs.dcm").read_bytes()}, "rs.dcm")]
+    cases += [Case("series", name, files, "") for name, files in packed(series, folder / "packed").items()]
     for name in _FOREIGN:
         path = get_testdata_file(name, download=False)
         if path:
