@@ -88,6 +88,12 @@ class Renaming:
         """The labels under their new names."""
         return replace(found, names={number: self.names.get(name, name) for number, name in found.names.items()})
 
+    def both(self, run: Run, found: StructureSet | LabelMap) -> StructureSet | LabelMap:
+        """Structures or labels under their new names."""
+        from jrscli.spatial.structures import StructureSet
+
+        return self.structures(run, found) if isinstance(found, StructureSet) else self.labels(found)
+
 
 def prepared(
     run: Run, found: StructureSet | LabelMap, grid: Geometry | None, *, strict: bool, fill_gaps: bool
@@ -109,10 +115,13 @@ def prepared(
     return found
 
 
-def record_rois(run: Run, structures: StructureSet, grid: Geometry) -> None:
+def record_rois(run: Run, structures: StructureSet | LabelMap, grid: Geometry) -> None:
     """Put contours, volumes and oddities of each ROI into the record, by number: names can be personal."""
+    from jrscli.spatial.structures import StructureSet
     from jrscli.workflows.contours import roi_facts
 
+    if not isinstance(structures, StructureSet):
+        return
     run.record.facts["rois"] = [_document(facts) for facts in roi_facts(structures, grid)]
 
 

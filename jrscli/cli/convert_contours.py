@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jrscli.cli import options
+from jrscli.cli import contour_options, options
 from jrscli.cli.dicom_results import SegKindName, SegKindOption
 from jrscli.cli.one_file import Source, To, needed, one_file
 from jrscli.cli.run import Reading, Run
@@ -17,6 +17,7 @@ from jrscli.errors import UsageError
 
 if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
+    from jrscli.spatial.contouring import Holes
     from jrscli.spatial.structures import StructureSet
     from jrscli.spatial.volume import LabelMap
 
@@ -37,6 +38,11 @@ def contours(
         ContourFormat, typer.Option("--format", help="Which DICOM object NAME.dcm is; auto: an RTSTRUCT.")
     ] = ContourFormat.auto,
     seg_kind: SegKindOption = SegKindName.binary,
+    holes: contour_options.Holes = contour_options.HolesRule.keyhole,
+    simplify: contour_options.Simplify = 0.0,
+    fill_gaps: contour_options.FillGaps = False,
+    strict: contour_options.Strict = False,
+    rename: contour_options.Rename = None,
     select: options.Select = None,
     resample_irregular: options.ResampleIrregular = False,
     assign_uids: options.AssignUids = False,
@@ -56,16 +62,22 @@ def contours(
 
       jrs convert contours RS.dcm --reference ct-folder/ --format seg --to S.dcm
     """
+    chosen = {"holes": holes.value, "simplify_mm": simplify, "fill_gaps": fill_gaps, "strict": strict}
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
-        run = Run("convert contours", talk, {}, reading=Reading(resample_irregular, assign_uids))
+        run = Run("convert contours", talk, chosen, reading=Reading(resample_irregular, assign_uids))
+        renaming = contour_options.Renaming.from_file(rename)
         image = run.image("reference", reference, select=select) if reference else None
         found = _onto(run, run.contours("contours", source, image), source, image)
+        grid = image.volume.geometry if image else None
+        found = renaming.both(run, contour_options.prepared(run, found, grid, strict=strict, fill_gaps=fill_gaps))
+        if json and grid is not None:
+            contour_options.record_rois(run, found, grid)
         if to.suffix.lower() != ".dcm":
             _to_labels(run, found, image, to, exist)
         elif format is ContourFormat.seg:
             _to_segmentation(run, found, image, to, exist, seg_kind)
         else:
-            _to_rtstruct(run, found, image, to, exist)
+            _to_rtstruct(run, found, image, to, exist, holes.value, simplify)
         run.finish()
 
 
@@ -107,8 +119,16 @@ def _to_labels(run: Run, found: StructureSet | LabelMap, image: ImageFile | None
         write_labels(found, path)
 
 
-def _to_rtstruct(run: Run, found: StructureSet | LabelMap, image: ImageFile | None, to: Path, exist: options.ExistRule) -> None:
-    from jrscli.io.rtstruct_write import write_rtstruct
+def _to_rtstruct(
+    run: Run,
+    found: StructureSet | LabelMap,
+    image: ImageFile | None,
+    to: Path,
+    exist: options.ExistRule,
+    holes: Holes,
+    simplify_mm: float,
+) -> None:
+    from jrscli.io.rtstruct_write import Origin, write_rtstruct
     from jrscli.spatial.volume import LabelMap
     from jrscli.workflows.contours import structures_of_labels
 
@@ -116,13 +136,23 @@ def _to_rtstruct(run: Run, found: StructureSet | LabelMap, image: ImageFile | No
     assert image.series is not None
     grid = image.volume.geometry
     if isinstance(found, LabelMap):
-        from jrscli.workflows.evaluate import check_grids
-
-        check_grids(grid, found.geometry)
-        found = structures_of_labels(found)
+        found = structures_of_labels(found, grid, holes=holes, simplify_mm=simplify_mm)
+        run.note(found.notices)
+    origin = Origin("converted", "jrs convert")
     with one_file(to, exist, run.talk, "rtstruct") as path:
-        words = {"label": "JRS_CONVERTED", "description": "converted by jrs"}
-        run.note(write_rtstruct(found, image.series, grid, path, **words))
+        words = "converted by jrs"
+        run.note(
+            write_rtstruct(
+                found,
+                image.series,
+                grid,
+                path,
+                label="JRS_CONVERTED",
+                description=words,
+                series_description="jrs convert",
+                origin=origin,
+            )
+        )
 
 
 def _to_segmentation(

@@ -97,3 +97,47 @@ def test_labels_get_new_names_too(jrs: Callable, files: Any, optimiser: Any, tmp
     words = (f / "moving.nii.gz", f / "moving-seg.nii.gz", f / "fixed.nii.gz", "--rename", tmp_path / "names.json")
     said = jrs("propagate-contours", *words, "-o", tmp_path / "out")
     assert dict(read_labels(said.paths["labels"]).names) == {3: "GTVp"}
+
+
+def test_convert_knows_the_same_options(jrs: Callable, files: Any, tmp_path: Path) -> None:
+    whole, ct = ball(files), files.folder / "moving-ct"
+    z = sorted({c.points[0, 2] for c in whole.contours})
+    thin = drawn(files, tmp_path / "rs.dcm", Roi(3, "Ball", tuple(c for c in whole.contours if c.points[0, 2] in z[::2])))
+    (tmp_path / "names.csv").write_text("Ball;GTVp\n")
+    words = ("convert", "contours", thin, "--reference", ct, "--fill-gaps", "--rename", tmp_path / "names.csv", "--json")
+    said = jrs(*words, "--to", tmp_path / "b.dcm")
+    document = json.loads(said.out)
+    assert "rs.filled" in {notice["code"] for notice in document["notices"]}
+    assert document["rois"][0]["contours"] == 2 * len(z[::2]) - 1
+    header = read_image(ct).series
+    filled = read_rtstruct(tmp_path / "b.dcm", header, files.moving)
+    assert [roi.name for roi in filled.rois] == ["GTVp"]
+    assert pydicom.dcmread(tmp_path / "b.dcm").StructureSetROISequence[0].ROIDescription == "converted"
+    words = ("convert", "contours", files.folder / "moving-seg.nii.gz", "--reference", ct, "--simplify", "1")
+    said = jrs(*words, "--to", tmp_path / "c.dcm")
+    assert "[rs.simplified]" in said.err
+    count = [sum(len(c.points) for c in roi.contours) for roi in (read_rtstruct(tmp_path / "c.dcm").rois[0], whole)]
+    assert count[0] < 0.8 * count[1]
+
+
+def test_convert_refuses_labels_of_another_grid(jrs: Callable, files: Any, tmp_path: Path) -> None:
+    f = files.folder
+    words = ("convert", "contours", f / "moving-seg.nii.gz", "--reference", f / "fixed-ct", "--to", tmp_path / "a.dcm")
+    jrs(*words).failed_with(4, "geometry.other_grid")
+
+
+def test_convert_takes_labels_whose_axes_run_otherwise(jrs: Callable, files: Any, tmp_path: Path) -> None:
+    from jrscli.io import write_labels
+    from jrscli.spatial.geometry import Geometry
+    from jrscli.spatial.volume import LabelMap
+
+    labels = read_labels(files.folder / "fixed-seg.nii.gz")
+    affine = files.fixed.affine[:, [2, 1, 0, 3]].copy()
+    affine[:3, 3] += affine[:3, 1] * (files.fixed.shape[1] - 1)
+    affine[:3, 1] *= -1
+    turned = np.flip(labels.array.transpose(2, 1, 0), 1)
+    write_labels(LabelMap(turned, Geometry(turned.shape, affine), labels.names), tmp_path / "turned.nii.gz")
+    words = ("convert", "contours", tmp_path / "turned.nii.gz", "--reference", files.folder / "fixed-ct")
+    assert jrs(*words, "--to", tmp_path / "a.dcm").code == 0
+    (roi,) = read_rtstruct(tmp_path / "a.dcm").rois
+    np.testing.assert_array_equal(rasterize(roi, files.fixed), labels.mask(3))

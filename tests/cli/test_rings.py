@@ -85,6 +85,10 @@ def test_each_way_of_drawing_a_ring(way: str, study: Study, jrs: Callable, tmp_p
     assert int(mask.any(axis=(0, 1)).sum()) == planes
     expected = np.pi * (OUTER**2 - hole**2) * planes * study.grid.spacing_mm[2]
     assert mask.sum() * study.grid.voxel_volume_mm3 == pytest.approx(expected, rel=0.006)
+    (roi,) = document["rois"]
+    assert roi["voxels"] == mask.sum()
+    assert roi["contour_cc"] * 1000 == pytest.approx(expected, rel=0.002)
+    assert set(roi["codes"]) == set(told)
     assert set(told) == {"offplane": {"rs.offplane"}, "skip": {"rs.gap"}}.get(way, set())
     if way == "offplane":
         assert f"{0.45 * study.grid.spacing_mm[2]:.2f} mm" in told["rs.offplane"]
