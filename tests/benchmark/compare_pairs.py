@@ -1,0 +1,167 @@
+"""The table of pairs: `jrs register` and other tools on the same pairs, in one run, scored alike.
+
+    python tests/benchmark/compare_pairs.py PAIRS --method jrs --method "jrs --preset fast" --method demons -o runs
+
+PAIRS holds folders with a ``manifest.json``: ``{"set": …, "start": "affine" | "rigid", "cases": [{"id", "fixed", "moving",
+"fixed_labels", "moving_labels", "label_ids", "roi", "true_field"?}, …]}``, paths below that folder. A method is ``jrs`` with
+any options of ``jrs register``, or a name of peers.py. Every run is a child process on one thread; what is there already is
+not computed again. Labels are warped by nearest neighbour through the written field, the same for everybody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jrscli.io import read_labels
+from jrscli.io.transforms import read_field
+from jrscli.metrics.bootstrap import bootstrap_interval
+from jrscli.metrics.overlap import count, dice
+from jrscli.metrics.surface import hd95, surface_distances
+from jrscli.spatial.resample import resample_labels
+from jrscli.spatial.transform import Transform
+
+COLUMNS = ("dice", "hd95_mm", "lost", "folds_percent", "sdlogj", "tre_mm", "seconds", "cpu_seconds", "peak_mb")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One pair by one method. lost: labels that vanished (their Dice counts 0, they have no HD95)."""
+
+    case: str
+    dice: float
+    hd95_mm: float
+    lost: int
+    folds_percent: float
+    sdlogj: float
+    tre_mm: float
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+
+
+def run(method: str, case: Mapping[str, str], base: Path, out: Path, kind: str) -> dict[str, float]:
+    """Run a method on a case in a child process, unless its field is there; returns what it cost."""
+    cost = out / "cost.json"
+    if cost.exists():
+        return json.loads(cost.read_text())
+    out.mkdir(parents=True, exist_ok=True)
+    images = [str((base / case[role]).resolve()) for role in ("fixed", "moving")]
+    field = str((out / "field.nii.gz").resolve())
+    words = shlex.split(method)
+    if words[0] == "jrs":
+        options = ["-o", str((out / "jrs").resolve()), "--exist", "overwrite", "--write-field", field, "-q"]
+        command = [sys.executable, "-m", "jrscli", "register", *images, *words[1:], *options]
+    else:
+        command = [sys.executable, str(Path(__file__).with_name("peers.py")), words[0], *images, field, kind]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+    began = time.perf_counter()
+    with (out / "log.txt").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as child:
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    found = {
+        "returncode": child.returncode,
+        "seconds": time.perf_counter() - began,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_mb": usage.ru_maxrss / 1024,
+    }
+    cost.write_text(json.dumps(found))
+    return found
+
+
+def score(case: Mapping[str, object], base: Path, out: Path, cost: Mapping[str, float]) -> Score:
+    """Score what a method left in its folder; a run without a field scores Dice 0."""
+
+    def path(role: str) -> Path:
+        return base / str(case[role])
+
+    ids = [int(label) for label in case["label_ids"]]  # type: ignore[attr-defined]
+    costs = {name: float(cost[name]) for name in ("seconds", "cpu_seconds", "peak_mb")}
+    nan = float("nan")
+    if not (out / "field.nii.gz").exists():
+        return Score(str(case["id"]), 0.0, nan, len(ids), nan, nan, nan, **costs)
+    field = read_field(out / "field.nii.gz")
+    fixed, moving = read_labels(path("fixed_labels")), read_labels(path("moving_labels"))
+    moved = resample_labels(moving, fixed.geometry, Transform((field,)))
+    overlaps, distances, lost = [], [], 0
+    for label in ids:
+        reference, test = fixed.array == label, moved.array == label
+        overlaps.append(dice(count(reference, test)).value or 0.0)
+        far = hd95(surface_distances(reference, test, fixed.geometry.spacing_mm)).value
+        if far is None:
+            lost += 1
+        else:
+            distances.append(far)
+    roi = read_labels(path("roi")).array > 0
+    jacobian = field.jacobian()[roi]
+    tre = nan
+    if "true_field" in case:
+        tre = float(np.linalg.norm(field.array - read_field(path("true_field")).array, axis=-1)[roi].mean())
+    smooth = float(np.log(np.clip(jacobian, 1e-3, 1e3)).std())
+    far_mean = float(np.mean(distances)) if distances else nan
+    folds = 100 * float((jacobian <= 0).mean())
+    return Score(str(case["id"]), float(np.mean(overlaps)), far_mean, lost, folds, smooth, tre, **costs)
+
+
+def table(title: str, scores: Mapping[str, list[Score]]) -> str:
+    """A Markdown table: means over the cases, the worst Dice, medians of the costs, the difference from the first method."""
+    lines = [
+        f"\n### {title}, {len(next(iter(scores.values())))} pairs\n",
+        "| method | Dice | worst | first − this (95 %) | HD95 mm | lost | folds % | SDlogJ | TRE mm | s | cpu s | MB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    first = np.array([s.dice for s in next(iter(scores.values()))])
+    for method, rows in scores.items():
+        values = {name: np.array([getattr(row, name) for row in rows], float) for name in COLUMNS}
+        gap = first - values["dice"]
+        interval = bootstrap_interval(gap) if gap.any() else None
+        versus = f"{gap.mean():+.3f} ({interval[0]:+.3f} … {interval[1]:+.3f})" if interval else ""
+        means = {name: np.nanmean(v) if np.isfinite(v).any() else float("nan") for name, v in values.items()}
+        tre = f"{means['tre_mm']:.3f}" if np.isfinite(means["tre_mm"]) else ""
+        costs = [float(np.median(values[name])) for name in ("seconds", "cpu_seconds", "peak_mb")]
+        lines.append(
+            f"| {method} | {means['dice']:.4f} | {values['dice'].min():.3f} | {versus} | {means['hd95_mm']:.2f} "
+            f"| {int(values['lost'].sum())} | {means['folds_percent']:.4f} | {means['sdlogj']:.3f} | {tre} "
+            f"| {costs[0]:.1f} | {costs[1]:.1f} | {costs[2]:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run, score, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument("--method", action="append", required=True)
+    parser.add_argument("--set", action="append", help="only these folders")
+    parser.add_argument("--cases", type=int, help="only the first N of each set")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="where fields and scores are kept")
+    given = parser.parse_args()
+    for manifest in sorted(given.pairs.glob("*/manifest.json")):
+        base = manifest.parent
+        if given.set and base.name not in given.set:
+            continue
+        facts = json.loads(manifest.read_text())
+        scores: dict[str, list[Score]] = {method: [] for method in given.method}
+        for case in facts["cases"][: given.cases]:
+            for method in given.method:  # side by side, so that a busy hour is busy for everybody
+                out = given.out / base.name / re.sub(r"[^A-Za-z0-9]+", "-", method) / re.sub(r"[^A-Za-z0-9]+", "-", case["id"])
+                found = score(case, base, out, run(method, case, base, out, facts["start"]))
+                (out / "score.json").write_text(json.dumps(asdict(found)))
+                scores[method].append(found)
+        sys.stdout.write(table(base.name, scores) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

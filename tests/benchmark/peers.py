@@ -1,0 +1,163 @@
+"""Other registration tools behind one call: ``python peers.py NAME FIXED MOVING FIELD.nii.gz KIND``.
+
+KIND is "affine" or "rigid": the linear start that every tool gets, SimpleITK's registration by Mattes mutual information.
+Each writes the whole displacement on the fixed grid (mm, LPS, pull). Settings are the tools' own where they have any; what was
+chosen here stands in the code. greedy comes from the package picsl-greedy, plastimatch from Debian.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+
+def linear_start(fixed: sitk.Image, moving: sitk.Image, kind: str) -> sitk.Transform:
+    """The best of a start by header and a start by centres, refined by mutual information."""
+    best: tuple[float, sitk.Transform] | None = None
+    mode = sitk.CenteredTransformInitializerFilter.GEOMETRY
+    for centred in (False, True):
+        transform: sitk.Transform = sitk.Euler3DTransform()
+        if centred:
+            transform = sitk.CenteredTransformInitializer(fixed, moving, sitk.Euler3DTransform(), mode)
+        else:
+            middle = [(n - 1) / 2 for n in fixed.GetSize()]
+            transform.SetCenter(fixed.TransformContinuousIndexToPhysicalPoint(middle))
+        transform, value = _refined(fixed, moving, sitk.Euler3DTransform(transform))
+        if best is None or value < best[0]:
+            best = value, transform
+    assert best is not None
+    if kind == "rigid":
+        return best[1]
+    rigid = sitk.Euler3DTransform(best[1])
+    affine = sitk.AffineTransform(3)
+    affine.SetMatrix(rigid.GetMatrix())
+    affine.SetTranslation(rigid.GetTranslation())
+    affine.SetCenter(rigid.GetCenter())
+    return _refined(fixed, moving, affine)[0]
+
+
+def _refined(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> tuple[sitk.Transform, float]:
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(32)
+    method.SetMetricSamplingStrategy(method.REGULAR)
+    method.SetMetricSamplingPercentage(0.2)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 200)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([2, 1])
+    method.SetSmoothingSigmasPerLevel([1, 0])
+    method.SetInitialTransform(start, inPlace=True)
+    try:
+        method.Execute(fixed, moving)
+    except RuntimeError:  # no overlap at this start
+        return start, float("inf")
+    return start, method.GetMetricValue()
+
+
+def demons(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Image:
+    """SimpleITK's diffeomorphic demons after histogram matching, three levels of 40 steps."""
+    moved = sitk.Resample(moving, fixed, start, sitk.sitkLinear, float(sitk.GetArrayViewFromImage(moving).min()))
+    moved = sitk.HistogramMatching(moved, fixed, 128, 10, True)
+    field = None
+    for shrink in (4, 2, 1):
+        factors = [max(1, min(shrink, n // 16)) for n in fixed.GetSize()]
+        small = [
+            sitk.Shrink(sitk.SmoothingRecursiveGaussian(i, 0.5 * shrink * min(i.GetSpacing())), factors) for i in (fixed, moved)
+        ]
+        method = sitk.DiffeomorphicDemonsRegistrationFilter()
+        method.SetNumberOfIterations(40)
+        method.SetStandardDeviations(1.5)
+        if field is None:
+            field = method.Execute(*small)
+        else:
+            field = method.Execute(*small, sitk.Resample(field, small[0], sitk.Transform(), sitk.sitkLinear))
+    assert field is not None
+    whole = sitk.Resample(field, fixed, sitk.Transform(), sitk.sitkLinear)
+    return _total(fixed, start, sitk.DisplacementFieldTransform(sitk.Cast(whole, sitk.sitkVectorFloat64)))
+
+
+def greedy(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Image:
+    """greedy with local correlation (radius 2) and its own smoothing, 100, 50 and 20 steps."""
+    from picsl_greedy import Greedy3D
+
+    lowest = float(sitk.GetArrayViewFromImage(moving).min())
+    moved = sitk.Resample(moving, fixed, start, sitk.sitkLinear, lowest)
+    tool = Greedy3D()
+    tool.execute(
+        "-i fixed moving -o warp -m NCC 2x2x2 -n 100x50x20 -threads 1",
+        fixed=fixed - float(sitk.GetArrayViewFromImage(fixed).min()),
+        moving=moved - lowest,
+        warp=None,
+    )
+    field = sitk.Cast(tool["warp"], sitk.sitkVectorFloat64)
+    return _total(fixed, start, sitk.DisplacementFieldTransform(field))
+
+
+def plastimatch(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Image:
+    """plastimatch B-splines, three stages of mean squares on images of matched histograms."""
+    moved = sitk.Resample(moving, fixed, start, sitk.sitkLinear, float(sitk.GetArrayViewFromImage(moving).min()))
+    moved = sitk.HistogramMatching(moved, fixed, 128, 10, True)
+    finest = min(fixed.GetSpacing())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for image, stem in ((fixed, "fixed"), (moved, "moving")):
+            scaled = sitk.RescaleIntensity(image, 0, 100)
+            sitk.WriteImage(scaled, str(folder / f"{stem}.nii.gz"))
+        lines = ["[GLOBAL]", "fixed=fixed.nii.gz", "moving=moving.nii.gz", "vf_out=field.nrrd"]
+        for shrink, knots in ((4, 12), (2, 8), (1, 5)):
+            steps = [max(1, round(shrink * finest / s)) for s in fixed.GetSpacing()]
+            lines += ["[STAGE]", "xform=bspline", "optim=lbfgsb", "impl=plastimatch", "metric=mse", "max_its=40"]
+            lines += [
+                "regularization_lambda=0.01",
+                f"grid_spac={' '.join([str(knots * finest)] * 3)}",
+                f"res={steps[0]} {steps[1]} {steps[2]}",
+            ]
+        (folder / "command.txt").write_text("\n".join(lines))
+        subprocess.run(["plastimatch", "register", "command.txt"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        field = sitk.ReadImage(str(folder / "field.nrrd"), sitk.sitkVectorFloat64)
+    field = sitk.Resample(field, fixed, sitk.Transform(), sitk.sitkLinear)
+    return _total(fixed, start, sitk.DisplacementFieldTransform(field))
+
+
+def linear(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Image:
+    """The linear start alone."""
+    return _total(fixed, start, sitk.Transform(3, sitk.sitkIdentity))
+
+
+def identity(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Image:
+    """Nothing done."""
+    return _total(fixed, sitk.Transform(3, sitk.sitkIdentity), sitk.Transform(3, sitk.sitkIdentity))
+
+
+PEERS: dict[str, Callable[[sitk.Image, sitk.Image, sitk.Transform], sitk.Image]] = {
+    f.__name__: f for f in (identity, linear, demons, greedy, plastimatch)
+}
+
+
+def _total(fixed: sitk.Image, start: sitk.Transform, field: sitk.Transform) -> sitk.Image:
+    """Displacement of "field, then linear start" (ITK applies the last added first)."""
+    whole = sitk.CompositeTransform([start, field])
+    return sitk.TransformToDisplacementField(
+        whole, sitk.sitkVectorFloat32, fixed.GetSize(), fixed.GetOrigin(), fixed.GetSpacing(), fixed.GetDirection()
+    )
+
+
+def main(name: str, fixed: str, moving: str, out: str, kind: str) -> None:
+    """Run one peer on two files."""
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    images = [sitk.ReadImage(path, sitk.sitkFloat32) for path in (fixed, moving)]
+    start = sitk.Transform(3, sitk.sitkIdentity) if name == "identity" else linear_start(*images, kind)
+    field = PEERS[name](images[0], images[1], start)
+    if not np.isfinite(sitk.GetArrayViewFromImage(field)).all():
+        raise SystemExit("the field holds values that are not finite")
+    sitk.WriteImage(field, out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
