@@ -159,6 +159,25 @@ def test_jpeg_of_12_bits_is_refused_with_the_tool_that_reads_it(folder: tuple) -
     assert "dcmdjpeg" in caught.value.hint
 
 
+@pytest.mark.parametrize("folder", [("uint16", 12)], indirect=True)
+@pytest.mark.parametrize("name", BY_GDCM)
+@pytest.mark.parametrize("left", [0.3, 0.9, 0.995])
+def test_truncated_compressed_pixels_are_no_image(folder: tuple, name: str, left: float) -> None:
+    """Decoders fill up what is missing, some without a word."""
+    _, path = folder
+    packed_by_gdcm(path, name)
+    file = sorted(path.iterdir())[2]
+    one = pydicom.dcmread(file)
+    frame = pydicom.encaps.get_frame(one.PixelData, 0, number_of_frames=1)
+    one.PixelData = pydicom.encaps.encapsulate([frame[: int(len(frame) * left / 2) * 2]])
+    one["PixelData"].VR = "OB"
+    one["PixelData"].is_undefined_length = True
+    one.save_as(file)
+    with pytest.raises(InputError, match="image 3 of the series") as caught:
+        read_series(path)
+    assert caught.value.code == "series.cut"
+
+
 @pytest.mark.parametrize("folder", [("uint16", 16)], indirect=True)
 def test_damaged_compressed_pixels_are_named(folder: tuple, capfd: pytest.CaptureFixture[str]) -> None:
     _, path = folder
