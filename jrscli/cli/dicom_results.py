@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -101,30 +102,72 @@ def read_reg(run: Run, reg: Path, fixed: ImageFile | None, moving: ImageFile | N
     return found.between()
 
 
-def check_series(wanted: bool, option: str, *images: ImageFile) -> None:
-    """Raise UsageError `reg.series` before anything is computed, where DICOM is asked for and an image is none."""
-    if wanted and not all(image.series for image in images):
+@dataclass(frozen=True)
+class Wanted:
+    """What a registration is to read and write of DICOM beside its own results."""
+
+    reg: Path | None = None
+    write_reg: RegKind = RegKind.none
+    reg_accuracy_mm: float = 0.1
+    write_seg: bool = False
+    seg_kind: SegKindName = SegKindName.binary
+
+    def options(self) -> dict[str, Any]:
+        """As they stand in run.json."""
+        return {
+            "reg": self.reg is not None,
+            "write_reg": self.write_reg.value,
+            "write_seg": self.write_seg,
+            **({"reg_accuracy_mm": self.reg_accuracy_mm} if self.write_reg is RegKind.deformable else {}),
+            **({"seg_kind": self.seg_kind.value} if self.write_seg else {}),
+        }
+
+    def check(self, fixed: ImageFile, moving: ImageFile) -> None:
+        """Raise UsageError `usage.dicom` before anything is computed, where an image is not what is needed."""
+        if self.write_reg is not RegKind.none:
+            _check_series("--write-reg", fixed, moving)
+        if self.write_seg:
+            _check_series("--write-seg", fixed)
+
+    def write_registration(self, run: Run, results: Results, registration: Any, fixed: ImageFile, moving: ImageFile) -> None:
+        """Write ``REG_moving-to-fixed.dcm``, where one is wanted; say what the grid of a deformable one costs."""
+        if self.write_reg is RegKind.none:
+            return
+        from jrscli.spatial.transform import Transform
+
+        rigid = self.write_reg is RegKind.rigid
+        transform = Transform((registration.linear,)) if rigid else registration.transform
+        path, failed = results.add("reg", "REG_moving-to-fixed.dcm"), registration.failed is not None
+        write_registration_object(run, self.write_reg, self.reg_accuracy_mm, transform, fixed, moving, path, failed=failed)
+
+    def write_segmentation(
+        self, run: Run, results: Results, masks: Masks, target: ImageFile, *, label: str, origin: Origin | None = None
+    ) -> None:
+        """Write ``SEG_space-fixed.dcm``; where every region is empty there is none, which is told."""
+        from jrscli.errors import Notice
+        from jrscli.io.segmentation_object import write_segmentation
+
+        assert target.series is not None
+        if not any(mask.any() for mask in masks.masks.values()):
+            run.note([Notice("seg.lost", "every region is empty, so no segmentation is written")])
+            return
+        path, grid = results.add("seg", "SEG_space-fixed.dcm"), target.volume.geometry
+        kind = self.seg_kind.value
+        run.note(write_segmentation(masks, target.series, grid, path, kind=kind, label=label, origin=origin))
+
+
+def _check_series(option: str, *images: ImageFile) -> None:
+    if not all(image.series for image in images):
         raise UsageError(
             f"{option} needs DICOM series: what is written refers to them",
             code="usage.dicom",
             hint="give folders of DICOM slices, or leave the option out",
         )
+    from jrscli.io.dicom_references import check_referable
 
-
-def write_reg(
-    run: Run, results: Results, kind: RegKind, accuracy_mm: float, registration: Any, fixed: ImageFile, moving: ImageFile
-) -> None:
-    """Write ``REG_moving-to-fixed.dcm``, unless the kind is none; say what the grid of a deformable one costs."""
-    if kind is not RegKind.none:
-        path = results.add("reg", "REG_moving-to-fixed.dcm")
-        transform = registration.transform
-        if kind is RegKind.rigid:
-            from jrscli.spatial.transform import Transform
-
-            transform = Transform((registration.linear,))
-        write_registration_object(
-            run, kind, accuracy_mm, transform, fixed, moving, path, failed=registration.failed is not None
-        )
+    for image in images:
+        if image.series:
+            check_referable(image.series, "what is written")
 
 
 def write_registration_object(
@@ -160,25 +203,6 @@ def write_registration_object(
     }
     size = " × ".join(f"{size:.3g}" for size in grid.spacing_mm)
     run.talk.say(f"deformable registration on a grid of {size} mm, which errs by at most {found.max_error_mm:.3f} mm")
-
-
-def write_seg(
-    run: Run,
-    results: Results,
-    kind: SegKindName,
-    masks: Masks,
-    target: ImageFile,
-    *,
-    label: str,
-    origin: Origin | None = None,
-) -> None:
-    """Write ``SEG_space-fixed.dcm``."""
-    from jrscli.io.segmentation_object import write_segmentation
-
-    assert target.series is not None
-    path = results.add("seg", "SEG_space-fixed.dcm")
-    grid = target.volume.geometry
-    run.note(write_segmentation(masks, target.series, grid, path, kind=kind.value, label=label, origin=origin))
 
 
 def warp_dose_file(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jrscli.cli import contour_options, options, privacy
+from jrscli.cli import dicom_results as dicom
 from jrscli.cli.cine import carry_through
 from jrscli.cli.register import describe, failure_of, write_registration
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
@@ -51,7 +52,15 @@ def propagate_contours(
     strict: contour_options.Strict = False,
     rename: contour_options.Rename = None,
     preset: options.Preset = options.PresetName.balanced,
+    reg: dicom.Reg = None,
     linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
+    dose: Annotated[
+        Path | None, typer.Option("--dose", metavar="FILE", help="RTDOSE of PLANNING, carried along.", show_default=False)
+    ] = None,
+    write_reg: dicom.WriteReg = dicom.RegKind.none,
+    reg_accuracy: dicom.RegAccuracy = 0.1,
+    write_seg: dicom.WriteSeg = False,
+    seg_kind: dicom.SegKindOption = dicom.SegKindName.binary,
     select: options.Selects = None,
     resample_irregular: options.ResampleIrregular = False,
     assign_uids: options.AssignUids = False,
@@ -93,6 +102,8 @@ def propagate_contours(
         "seed": seed,
         "rois_chosen": bool(roi or exclude),
     }
+    wanted = dicom.Wanted(reg, write_reg, reg_accuracy, write_seg, seg_kind)
+    chosen |= wanted.options()
     settings = {"preset": preset.value, "linear_only": linear_only, "seed": seed, "threads": threads, "device": device}
     private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
@@ -114,6 +125,8 @@ def propagate_contours(
             # the gaps are filled by the workflow, in what is carried only
             source = contour_options.prepared(run, source, None, strict=strict, fill_gaps=False)
             image = run.image("daily", path, select=choose(path, select, number + 1), referred_by="a structure set")
+            wanted.check(image, plan)
+            start = dicom.start_of(run, reg, "auto", image, plan) if reg else "auto"
             folder = default_folder(output, image.stem)
             if len(daily) > 1:
                 folder = folder / f"daily-{number + 1}" if output else folder.with_name(f"{folder.name}-daily-{number + 1}")
@@ -132,8 +145,13 @@ def propagate_contours(
                         simplify_mm=simplify,
                         fill_gaps=fill_gaps,
                         renaming=renaming,
+                        start=start,
+                        wanted=wanted,
                         **settings,
                     )
+                    if dose is not None:
+                        grid, pull = image.volume.geometry, carried.registration.transform
+                        dicom.warp_dose_file(run, results, dose, pull, grid, image, "dose_space-fixed")
                     failed = failed or carried.registration.failed
             documents.append(run.record.document())
         talk.finish(
@@ -152,19 +170,29 @@ def carry_to(
     daily: ImageFile,
     *,
     renaming: Any = None,
+    start: Any = "auto",
+    wanted: dicom.Wanted = dicom.Wanted(),
     **settings: Any,
 ) -> Propagation:
     """Propagate to one daily image, write everything and say what became of each ROI."""
     from jrscli.api import start_for
     from jrscli.workflows.propagate import propagate
 
-    carried = propagate(plan.volume, source, daily.volume, progress=run.talk, init=start_for("auto", daily, plan), **settings)
-    describe(run, carried.registration, "auto")
+    carried = propagate(plan.volume, source, daily.volume, progress=run.talk, init=start_for(start, daily, plan), **settings)
+    describe(run, carried.registration, "reg" if wanted.reg else "auto")
     run.note(carried.notices)
     if renaming and renaming.names:
         labels = renaming.labels(carried.labels) if carried.labels is not None else None
         carried = replace(carried, structures=renaming.structures(run, carried.structures), labels=labels)
     write_propagation(run, results, carried, source, plan, daily)
+    wanted.write_registration(run, results, carried.registration, daily, plan)
+    if wanted.write_seg:
+        from jrscli.spatial.masks import Masks
+        from jrscli.workflows.contours import masks_of_structures
+
+        labels, structures = carried.labels, carried.structures
+        masks = Masks.of_labels(labels) if labels is not None else masks_of_structures(structures, daily.volume.geometry)
+        wanted.write_segmentation(run, results, masks, daily, label="JRS_PROPAGATED")
     return carried
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jrscli.cli import dicom_results as dicom
 from jrscli.cli import options, privacy
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
 from jrscli.cli.talk import Talk
@@ -31,6 +32,7 @@ def register(
     init: Annotated[
         str, typer.Option(metavar="auto|header|centers|moments|FILE", help="Where to start, or a linear transform.")
     ] = "auto",
+    reg: dicom.Reg = None,
     linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
     fixed_mask: Annotated[Path | None, typer.Option(help="Where FIXED counts (non-zero).", show_default=False)] = None,
     moving_mask: Annotated[Path | None, typer.Option(help="Where MOVING counts (non-zero).", show_default=False)] = None,
@@ -42,6 +44,10 @@ def register(
         ),
     ] = None,
     no_inverse: Annotated[bool, typer.Option("--no-inverse", help="Do not write the inverse transform.")] = False,
+    write_reg: dicom.WriteReg = dicom.RegKind.none,
+    reg_accuracy: dicom.RegAccuracy = 0.1,
+    write_seg: dicom.WriteSeg = False,
+    seg_kind: dicom.SegKindOption = dicom.SegKindName.binary,
     select: options.Selects = None,
     resample_irregular: options.ResampleIrregular = False,
     assign_uids: options.AssignUids = False,
@@ -66,22 +72,37 @@ def register(
       jrs register fixed.nii.gz moving.nii.gz
 
       jrs register planning-ct/ daily-ct/ --preset best -o out
+
+      jrs register daily-ct/ planning-ct/ --write-reg deformable
     """
     chosen = {
         "preset": preset.value,
-        "init": init if init in STARTS else "file",
+        "init": "reg" if reg else init if init in STARTS else "file",
         "linear_only": linear_only,
         "inverse": not no_inverse,
         "device": device,
         "seed": seed,
     }
+    wanted = dicom.Wanted(reg, write_reg, reg_accuracy, write_seg, seg_kind)
     private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk, ExitStack() as stack:
         field_path = stack.enter_context(_field_file(write_field, exist.value)) if write_field else None
-        run = Run("register", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids), privacy=private)
+        run = Run(
+            "register",
+            talk,
+            chosen | wanted.options(),
+            threads,
+            reading=Reading(resample_irregular, assign_uids),
+            privacy=private,
+        )
         start = _start(init, run)
         fixed_image = run.image("fixed", fixed, select=choose(fixed, select, 0))
         moving_image = run.image("moving", moving, select=choose(moving, select, 1))
+        wanted.check(fixed_image, moving_image)
+        if write_seg and moving_labels is None:
+            raise UsageError("--write-seg has no labels to write", code="usage.combination", hint="add --moving-labels FILE")
+        if reg:
+            start = dicom.start_of(run, reg, init, fixed_image, moving_image)
         masks = {
             "fixed_mask": run.mask("fixed mask", fixed_mask, fixed_image.volume.geometry),
             "moving_mask": run.mask("moving mask", moving_mask, moving_image.volume.geometry),
@@ -106,14 +127,20 @@ def register(
                     **masks,
                 )
                 failed = registration.failed
-                describe(run, registration, init)
+                describe(run, registration, "reg" if reg else init)
                 write_registration(results, registration, fixed_image, moving_image, inverse=not no_inverse)
+                wanted.write_registration(run, results, registration, fixed_image, moving_image)
                 if labels is not None:
                     from jrscli.io import write_labels
                     from jrscli.spatial.resample import resample_labels
 
                     moved = resample_labels(labels, fixed_image.volume.geometry, registration.transform)
                     write_labels(moved, results.add("labels", "seg_space-fixed.nii.gz"))
+                    if write_seg:
+                        from jrscli.spatial.masks import Masks
+
+                        regions = Masks.of_labels(moved)
+                        wanted.write_segmentation(run, results, regions, fixed_image, label="JRS_PROPAGATED")
                 if field_path:
                     from jrscli.io.transforms import write_field as write
 

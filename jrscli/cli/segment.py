@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jrscli.cli import dicom_results as dicom
 from jrscli.cli import options, privacy
 from jrscli.cli.register import describe, failure_of
 from jrscli.cli.run import Reading, Results, Run, default_folder
@@ -26,6 +27,8 @@ def segment(
         list[Path], typer.Option("--atlas-labels", help="Its labels, in the order of --atlas; repeatable.", show_default=False)
     ],
     preset: options.Preset = options.PresetName.balanced,
+    write_seg: dicom.WriteSeg = False,
+    seg_kind: dicom.SegKindOption = dicom.SegKindName.binary,
     select: options.Select = None,
     resample_irregular: options.ResampleIrregular = False,
     assign_uids: options.AssignUids = False,
@@ -60,10 +63,13 @@ def segment(
             hint="give one --atlas-labels for each --atlas, in the same order",
         )
     chosen = {"preset": preset.value, "device": device, "seed": seed, "atlases": len(atlas)}
+    wanted = dicom.Wanted(write_seg=write_seg, seg_kind=seg_kind)
+    chosen |= {"write_seg": write_seg}
     private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
         run = Run("segment", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids), privacy=private)
         target = run.image("image", image, select=select, referred_by="a structure set")
+        wanted.check(target, target)
         pairs = [
             (run.image("atlas", one).volume, run.labels("atlas labels", labels))
             for one, labels in zip(atlas, atlas_labels, strict=True)
@@ -81,6 +87,12 @@ def segment(
                 failures = [registration.failed for registration in found.registrations if registration.failed]
                 run.record.facts["similarities"] = list(found.similarities)
                 write_segmentation(run, results, found, [volume for volume, _ in pairs], target)
+                if write_seg:
+                    from jrscli.io.rtstruct_write import Origin
+                    from jrscli.spatial.masks import Masks
+
+                    origin, regions = Origin("atlas", "jrscli label fusion"), Masks.of_labels(found.labels)
+                    wanted.write_segmentation(run, results, regions, target, label="JRS_ATLAS", origin=origin)
         # one atlas that failed among several is outvoted; when all failed nothing is left to trust
         run.finish(failure=failure_of(failures[0]) if failures and len(failures) == len(pairs) else None)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jrscli.cli import options, privacy
+from jrscli.cli.dicom_results import warp_dose_file
 from jrscli.cli.run import Reading, Results, Run, default_folder, stem_of
 from jrscli.cli.talk import Talk
 from jrscli.errors import InputError, UsageError
@@ -16,6 +17,8 @@ from jrscli.errors import InputError, UsageError
 if TYPE_CHECKING:
     from jrscli.cli.movement import Movement
     from jrscli.io.image_file import ImageFile
+    from jrscli.spatial.geometry import Geometry
+    from jrscli.spatial.volume import LabelMap
 
 
 class Interpolation(StrEnum):
@@ -29,10 +32,10 @@ class Interpolation(StrEnum):
 
 def warp(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT", help="Images, labels, points or RTSTRUCTs.", show_default=False)
+        list[Path], typer.Argument(metavar="INPUT", help="Images, labels, points, RTSTRUCTs, RTDOSEs.", show_default=False)
     ],
     xfm: Annotated[
-        Path, typer.Option("--xfm", help="The transform, as jrs register wrote it, or a field.", show_default=False)
+        Path, typer.Option("--xfm", help="The transform that jrs register wrote, a field or a DICOM REG.", show_default=False)
     ],
     inverse: Annotated[bool, typer.Option("--inverse", help="Go the other way: from FIXED to MOVING.")] = False,
     reference: Annotated[
@@ -54,15 +57,18 @@ def warp(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Apply a saved transform to images, labels, points or contours of MOVING (with --inverse: of FIXED).
+    """Apply a saved transform to images, labels, points, contours or dose of MOVING (with --inverse: of FIXED).
 
-    Points and contours go the same way as images: jrs takes the map they need by itself.
+    Points and contours go the same way as images: jrs takes the map they need by itself. Dose is transferred point by point:
+    energy and mass are not balanced. Beyond the given dose it is 0, and how much that is is told.
 
     Examples:
 
       jrs warp --xfm from-moving_to-fixed_mode-image_xfm.h5 moving.nii.gz
 
       jrs warp --xfm from-moving_to-fixed_mode-image_xfm.h5 points.csv
+
+      jrs warp --xfm xfm.h5 dose.dcm --reference daily-ct/
     """
     from jrscli.cli.movement import read_movement
 
@@ -97,10 +103,18 @@ def _warp_one(
     if kind == "points":
         _warp_points(run, results, movement, path, tag)
         return
-    from jrscli.io.rtstruct import is_rtstruct
+    from jrscli.io.dicom_classes import SEGMENTATION_CLASSES, sop_class_of
+    from jrscli.io.dose import DOSE_CLASS
+    from jrscli.io.rtstruct_write import RTSTRUCT_CLASS
 
-    if kind == "dicom" and is_rtstruct(path):
+    dicom_class = sop_class_of(path) if kind == "dicom" else ""
+    if dicom_class == RTSTRUCT_CLASS:
         _warp_contours(run, results, movement, path, reference, tag)
+    elif dicom_class == DOSE_CLASS:
+        name = f"dose_space-{movement.space}{tag}"
+        warp_dose_file(run, results, path, movement.image_map, _target(movement), reference, name)
+    elif dicom_class in SEGMENTATION_CLASSES:
+        _warp_labels(run.labels("labels", path), results, movement, tag)
     else:
         _warp_image(run, results, movement, path, interp, tag)
 
@@ -117,28 +131,38 @@ def _warp_points(run: Run, results: Results, movement: Movement, path: Path, tag
 
 
 def _warp_image(run: Run, results: Results, movement: Movement, path: Path, interp: str, tag: str) -> None:
-    from jrscli.io import write_image, write_labels
+    from jrscli.io import write_image
     from jrscli.io.label_map import holds_labels, labels_from_volume
     from jrscli.io.whole_numbers import rounded_like
-    from jrscli.spatial.resample import resample, resample_labels
+    from jrscli.spatial.resample import resample
 
     image = run.image("input", path)
     run.note(movement.check(image.volume.geometry))
-    target = movement.target
-    if target is None:
+    target = _target(movement)
+    if interp == "auto" and holds_labels(image.volume, path):
+        _warp_labels(labels_from_volume(image.volume, path), results, movement, tag)
+        return
+    how = "linear" if interp == "auto" else interp
+    warped = resample(image.volume, target, movement.image_map, interpolation=how)  # type: ignore[arg-type]
+    write_image(rounded_like(warped, image.volume), results.add("image", f"warped_space-{movement.space}{tag}.nii.gz"))
+
+
+def _warp_labels(labels: LabelMap, results: Results, movement: Movement, tag: str) -> None:
+    from jrscli.io import write_labels
+    from jrscli.spatial.resample import resample_labels
+
+    moved = resample_labels(labels, _target(movement), movement.image_map)
+    write_labels(moved, results.add("labels", f"seg_space-{movement.space}{tag}.nii.gz"))
+
+
+def _target(movement: Movement) -> Geometry:
+    if movement.target is None:
         raise UsageError(
             "the transform does not say which grid to fill",
             code="warp.reference",
             hint="name the image it leads to: --reference IMAGE",
         )
-    if interp == "auto" and holds_labels(image.volume, path):
-        labels = labels_from_volume(image.volume, path)
-        moved = resample_labels(labels, target, movement.image_map)
-        write_labels(moved, results.add("labels", f"seg_space-{movement.space}{tag}.nii.gz"))
-        return
-    how = "linear" if interp == "auto" else interp
-    warped = resample(image.volume, target, movement.image_map, interpolation=how)  # type: ignore[arg-type]
-    write_image(rounded_like(warped, image.volume), results.add("image", f"warped_space-{movement.space}{tag}.nii.gz"))
+    return movement.target
 
 
 def _warp_contours(run: Run, results: Results, movement: Movement, path: Path, reference: ImageFile | None, tag: str) -> None:

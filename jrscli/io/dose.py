@@ -27,6 +27,7 @@ DOSE_CLASS = "1.2.840.10008.5.1.4.1.1.481.2"
 MAX_VOXELS = 1_000_000_000
 _KEPT = ("DoseType", "DoseSummationType", "TissueHeterogeneityCorrection", "ReferencedRTPlanSequence")
 """What a warped dose still says of the one it comes from."""
+_REQUIRED = {"DoseType": "PHYSICAL", "DoseSummationType": "PLAN"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +99,12 @@ def write_dose(
     dose, notices = new_object(DOSE_CLASS, "RTDOSE", header, "jrs: dose, moved point by point", digest.hexdigest(), seed)
     dose.OperatorsName = ""
     dose.update(copy.deepcopy(source.kept))
+    for keyword, value in _REQUIRED.items():
+        if not dose.get(keyword):
+            setattr(dose, keyword, value)
+            notices.append(Notice("dose.type", f"the given dose has no {keyword}, which has to be there; written as {value}"))
+    if not dose.get("ReferencedRTPlanSequence"):
+        notices.append(Notice("dose.plan", "the given dose names no plan, which DICOM asks for; some systems refuse it"))
     dose.DoseUnits, dose.DoseComment = source.units, comment[:64]
     dose.SpatialTransformOfDose = "RIGID" if rigid else "NON_RIGID"
     dose.ReferencedSpatialRegistrationSequence = []

@@ -174,6 +174,10 @@ def _matrix(item: Dataset) -> AffineTransform:
     return AffineTransform(values)
 
 
+def _first_matrix(items: Any) -> AffineTransform:
+    return _matrix(items[0]) if items else AffineTransform.identity()
+
+
 def _rigid(item: Dataset) -> Link:
     total = AffineTransform.identity()
     for registration in item.get("MatrixRegistrationSequence") or ():
@@ -185,13 +189,11 @@ def _rigid(item: Dataset) -> Link:
 
 def _deformable(item: Dataset, notices: list[Notice]) -> Link:
     """Post(Pre(x) + u(x)), with u looked up at the registered point x itself (equation of C.20.3.1.1)."""
-    before, after = (
-        _matrix(item[word][0]) if item.get(word) else AffineTransform.identity()
-        for word in ("PreDeformationMatrixRegistrationSequence", "PostDeformationMatrixRegistrationSequence")
-    )
+    before = _first_matrix(item.get("PreDeformationMatrixRegistrationSequence"))
+    after = _first_matrix(item.get("PostDeformationMatrixRegistrationSequence"))
     parts: list[Part] = [before]
-    grids = item.get("DeformableRegistrationGridSequence") or ()
-    if len(grids):
+    grids = item.get("DeformableRegistrationGridSequence")
+    if grids:
         parts = _after(before, _grid(grids[0], notices))
     pull = _tidy(Transform((*parts, after)))
     return Link(str(item.get("SourceFrameOfReferenceUID", "") or ""), _images(item), pull)

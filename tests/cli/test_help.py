@@ -8,19 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
 from jrscli.cli import app
 from jrscli.cli.main import command
 from jrscli.errors import ExitCode
 from jrscli.io import read_image, read_labels, write_image, write_labels
 from jrscli.io.ants import write_ants
+from jrscli.io.dose import Dose, write_dose
 from jrscli.io.registration_object_write import write_rigid
 from jrscli.io.sidecar import Sidecar
 from jrscli.io.transforms import write_field, write_transform
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.transform import Transform
+from jrscli.spatial.volume import Volume
 
 
 def _leaves(group: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
@@ -75,6 +79,8 @@ def _stage(files: Any, folder: Path) -> None:
         write_transform(Transform((field,)), folder / name, Sidecar("moving_to_fixed", files.fixed, files.moving))
     write_ants(Transform((field, AffineTransform.identity())), folder / "ants0GenericAffine.mat")
     series = [read_image(files.folder / name).series for name in ("fixed-ct", "moving-ct")]
+    given = Dose(Volume(np.ones(files.moving.shape, np.float32), files.moving), "GY", "", Dataset())
+    write_dose(given.volume, given, series[1], folder / "dose.dcm")
     write_rigid(AffineTransform.identity(), *series, folder / "REG.dcm")
 
 

@@ -162,3 +162,10 @@ def test_what_is_no_dose_is_refused(tmp_path, header, dose):
     with pytest.raises(InputError) as caught:
         write_dose(Volume(dose.volume.array - 50, GRID), dose, header, tmp_path / "a.dcm")
     assert caught.value.code == "dose.negative"
+
+
+def test_what_the_source_does_not_say_but_has_to_is_told(dose, header, tmp_path):
+    bare = Dose(dose.volume, "GY", "", pydicom.Dataset())
+    notices = write_dose(dose.volume, bare, header, tmp_path / "a.dcm")
+    assert [notice.code for notice in notices] == ["dose.type", "dose.type", "dose.plan"]
+    assert pydicom.dcmread(tmp_path / "a.dcm").DoseSummationType == "PLAN"
