@@ -15,6 +15,8 @@ from jrscli.io.series_header import SeriesHeader
 from jrscli.spatial.geometry import Geometry
 
 _CONTOUR_DATA = (0x3006, 0x0050)
+FARTHEST_MM = 1e6
+"""Nothing of a patient is further than this from anything else; what is, is a damaged number (as is what is none)."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def reference_notices(dataset: Dataset, series: SeriesHeader, geometry: Geometry
 def contour_points(contour: Dataset) -> Float[np.ndarray, "n 3"]:
     """Contour Data, LPS mm, taken from its text at once: one object for each number takes seconds for a body outline.
 
-    Empty where the data are missing or no triples of numbers.
+    Empty where the data are missing, no triples of numbers, or not within a kilometre.
     """
     if _CONTOUR_DATA not in contour:
         return np.empty((0, 3))
@@ -128,7 +130,8 @@ def contour_points(contour: Dataset) -> Float[np.ndarray, "n 3"]:
         points = np.atleast_1d(np.array([] if value is None else value, dtype=np.float64))
     except ValueError:
         return np.empty((0, 3))
-    return points.reshape(-1, 3) if len(points) % 3 == 0 and np.isfinite(points).all() else np.empty((0, 3))
+    sound = len(points) % 3 == 0 and (np.abs(points) < FARTHEST_MM).all()
+    return points.reshape(-1, 3) if sound else np.empty((0, 3))
 
 
 def _contour_images(dataset: Dataset) -> Iterator[tuple[Dataset, Dataset]]:

@@ -45,10 +45,12 @@ def _between(
 ) -> list[tuple[Contour, ...]]:
     """The contours of each slice between two that have some."""
     vertices = np.concatenate(planes[below] + planes[above])
-    low, high = np.floor(vertices.min(axis=0)) - 1, np.ceil(vertices.max(axis=0)) + 2
+    in_plane = [a for a in range(3) if a != axis]
+    # what lies beyond the image is not drawn: contours may go anywhere
+    low = np.maximum(np.floor(vertices.min(axis=0)) - 1, 0)
+    high = np.minimum(np.ceil(vertices.max(axis=0)) + 2, np.array(geometry.shape)[in_plane])
     finer = int(np.clip(MOST_PIXELS / float((high - low).max()), 1, FINER))
     shape = (int(high[0] - low[0]) * finer, int(high[1] - low[1]) * finer)
-    in_plane = [a for a in range(3) if a != axis]
     spacing = np.array(geometry.spacing_mm)[in_plane] / finer
     levels = [
         plane_distance(

@@ -8,7 +8,9 @@ from jaxtyping import Bool, Float, Float32
 LINES = 8
 """Lines per pixel on which shares of pixels are measured; along a line they are exact."""
 AREA_LINES = 400
-"""At least this many lines measure the area of a polygon."""
+"""At least this many lines measure the area of a polygon …"""
+MOST_CROSSINGS = 1_000_000
+"""… as long as they do not cross its edges more often than this."""
 
 
 def fill_polygons(polygons: list[Float[np.ndarray, "n 2"]], shape: tuple[int, int]) -> Bool[np.ndarray, "u v"]:
@@ -24,12 +26,10 @@ def fill_into(mask: Bool[np.ndarray, "u v"], polygons: list[Float[np.ndarray, "n
     width, height = (high - low).tolist()
     if width <= 0 or height <= 0:
         return
-    lines, crossings = _crossings(polygons)
-    lines -= low[1]
-    inside = (lines >= 0) & (lines < height)
+    lines, crossings = _crossings(polygons, int(low[1]), int(high[1]))
     # an edge through the centre (within rounding) belongs to the pixel on its right
-    first = np.clip(np.ceil(crossings[inside] - 1e-7).astype(np.int64) - low[0], 0, width)
-    toggles = np.bincount(lines[inside] * (width + 1) + first, minlength=height * (width + 1))
+    first = np.clip(np.ceil(crossings - 1e-7) - low[0], 0, width).astype(np.int64)
+    toggles = np.bincount((lines - low[1]) * (width + 1) + first, minlength=height * (width + 1))
     odd = (toggles.reshape(height, width + 1)[:, :width] & 1).astype(bool)
     mask[low[0] : high[0], low[1] : high[1]] = np.logical_xor.accumulate(odd, axis=1).T
 
@@ -37,9 +37,8 @@ def fill_into(mask: Bool[np.ndarray, "u v"], polygons: list[Float[np.ndarray, "n
 def cover_polygons(polygons: list[Float[np.ndarray, "n 2"]], shape: tuple[int, int]) -> Float32[np.ndarray, "u v"]:
     """The share of each pixel inside the polygons (even-odd), 0 … 1, from `LINES` lines per pixel."""
     width, height = shape
-    lines, crossings, sign = _spans(polygons)
-    inside = (lines >= 0) & (lines < height * LINES)
-    lines, crossings, sign = lines[inside] // LINES, np.clip(crossings[inside], -0.5, width - 0.5), sign[inside]
+    lines, crossings, sign = _spans(polygons, LINES, (0, height * LINES))
+    lines, crossings = lines // LINES, np.clip(crossings, -0.5, width - 0.5)
     # what lies right of a crossing is all of the pixels after its own, and a part of its own
     pixel = np.minimum(np.floor(crossings + 0.5).astype(np.int64), width - 1)
     part = pixel + 0.5 - crossings
@@ -52,7 +51,9 @@ def cover_polygons(polygons: list[Float[np.ndarray, "n 2"]], shape: tuple[int, i
 def area_of(polygons: list[Float[np.ndarray, "n 2"]]) -> float:
     """The area inside the polygons (even-odd), in pixels."""
     height = max(float(np.ptp(polygon[:, 1])) for polygon in polygons)
-    per_pixel = int(np.clip(np.ceil(AREA_LINES / max(height, 1e-3)), LINES, 8 * AREA_LINES))
+    climb = sum(float(np.abs(np.diff(polygon[:, 1], append=polygon[:1, 1])).sum()) for polygon in polygons)
+    # enough lines for a small contour, and not more crossings than memory holds for one that goes far beyond any patient
+    per_pixel = min(max(float(np.ceil(AREA_LINES / max(height, 1e-3))), LINES), MOST_CROSSINGS / max(climb, 1e-3))
     _, crossings, sign = _spans(polygons, per_pixel)
     return float(-(sign * crossings).sum()) / per_pixel
 
@@ -65,18 +66,20 @@ def pixel_box(polygons: list[Float[np.ndarray, "n 2"]], shape: tuple[int, int]) 
     return low, high
 
 
-def _spans(polygons: list[np.ndarray], per_pixel: int = LINES) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _spans(
+    polygons: list[np.ndarray], per_pixel: float, window: tuple[int, int] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Crossings on so many lines per pixel, in order along each line; +1 where the inside begins, −1 where it ends."""
     # fine line f of pixel p runs at p − ½ + (f + ½) / per_pixel
     fine = [polygon * (1, per_pixel) + (0, per_pixel / 2 - 0.5) for polygon in polygons]
-    lines, crossings = _crossings(fine)
+    lines, crossings = _crossings(fine, *(window or (-MOST_CROSSINGS, MOST_CROSSINGS)))
     order = np.lexsort((crossings, lines))
     # each line is crossed an even number of times, so the signs begin anew on each
     return lines[order], crossings[order], 1.0 - 2.0 * (np.arange(len(lines)) & 1)
 
 
-def _crossings(polygons: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Lines (whole second coordinates) that the edges cross, and where (first coordinate).
+def _crossings(polygons: list[np.ndarray], first_line: int, last_line: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lines (whole second coordinates, from the first to before the last) that the edges cross, and where.
 
     An edge owns its lower end and not its upper one, and is always walked upwards: an edge that two polygons share, or that a
     keyhole walks twice, crosses at the very same number and cancels.
@@ -85,8 +88,8 @@ def _crossings(polygons: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     ends = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in polygons])
     upward = (starts[:, 1] <= ends[:, 1])[:, None]
     low, high = np.where(upward, starts, ends), np.where(upward, ends, starts)
-    first = np.ceil(low[:, 1]).astype(np.int64)
-    count = np.ceil(high[:, 1]).astype(np.int64) - first
+    first = np.clip(np.ceil(low[:, 1]), first_line, last_line).astype(np.int64)
+    count = np.clip(np.ceil(high[:, 1]), first_line, last_line).astype(np.int64) - first
     edge = np.repeat(np.arange(len(low)), count)
     line = np.repeat(first, count) + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
     rise = high[edge, 1] - low[edge, 1]

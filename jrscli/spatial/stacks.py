@@ -22,7 +22,9 @@ GAP = 1.5
 FINER = 4
 """Pixels of a plane are this many times smaller than the smallest voxel edge …"""
 MOST_PIXELS = 600
-"""… as long as a plane has no more than this many across."""
+"""… as long as a plane has no more than this many across …"""
+MOST_LEVELS = 60_000_000
+"""… and all planes together no more than this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,8 @@ def _stack(members: list[np.ndarray], geometry: Geometry) -> Stack:
 
 def _pixel_mm(stack: Stack, wanted: float) -> float:
     vertices = np.concatenate([polygon for polygons in stack.polygons for polygon in polygons])
-    return max(wanted, float(np.ptp(vertices, axis=0).max()) / MOST_PIXELS)
+    width, height = np.ptp(vertices, axis=0).tolist()
+    return max(wanted, max(width, height) / MOST_PIXELS, float(np.sqrt(width * height * len(stack.polygons) / MOST_LEVELS)))
 
 
 def _draw_run(stack: Stack, run: np.ndarray, geometry: Geometry, mask: np.ndarray) -> None:

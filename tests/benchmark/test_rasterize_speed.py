@@ -1,4 +1,4 @@
-"""How long it takes to rasterise 20 ROIs on a CT of 512×512×160, beside the plain way of testing every pixel of a slice.
+"""How long it takes to rasterise 20 ROIs on a CT of 512×512×160, beside the plain way of testing every pixel of a contour's box.
 
 pytest -m benchmark tests/benchmark/test_rasterize_speed.py -s
 """
@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from skimage.draw import polygon2mask
+from skimage.draw import polygon as drawn_by_skimage
 
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.planes import place_contours
@@ -60,13 +60,15 @@ def test_twenty_rois_take_less_than_two_seconds(capsys: pytest.CaptureFixture[st
             if k % 16 == 0:
                 whole = np.zeros(geometry.shape[:2], bool)
                 for polygon in polygons:
-                    whole ^= polygon2mask(geometry.shape[:2], polygon)
+                    part = np.zeros_like(whole)
+                    part[drawn_by_skimage(polygon[:, 0], polygon[:, 1], whole.shape)] = True
+                    whole ^= part
                 drawn += int(np.count_nonzero(whole))
     plain = (time.perf_counter() - began - seconds) * 16
     with capsys.disabled():
         sys.stdout.write(
-            f"\n20 ROIs, {sum(len(roi.contours) for roi in rois)} contours on 512x512x160: {seconds:.2f} s; skimage's "
-            f"polygon2mask, slice by slice: {plain:.1f} s (from one slice in 16); voxels {ours} and {drawn}\n"
+            f"\n20 ROIs, {sum(len(roi.contours) for roi in rois)} contours on 512x512x160: {seconds:.2f} s; skimage.draw.polygon, "
+            f"contour by contour: {plain:.1f} s (from one slice in 16); voxels {ours} and {drawn}\n"
         )
     assert sum(voxels) > 1e7
     assert abs(drawn - ours) < 1e-3 * ours

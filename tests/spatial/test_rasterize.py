@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jrscli.spatial.contour_notices import contour_notices
+from jrscli.spatial.gaps import fill_gaps
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.planes import place_contours
 from jrscli.spatial.rasterize import contour_volume_mm3, coverage, is_small, rasterize, rasterize_all
@@ -206,3 +207,18 @@ def test_coverage_and_area_agree_with_the_shoelace_formula():
     assert share.sum() == pytest.approx(area, rel=2e-3)
     assert contour_volume_mm3(Roi(1, "a", (polygon(*points.tolist()),)), GRID) == pytest.approx(2 * area, rel=2e-3)
     assert share.max() == 1
+
+
+def test_contours_that_go_far_beyond_any_patient_cost_no_memory():
+    """What a damaged file may hold: a zigzag of kilometres, flat and across the slices."""
+    x = np.tile([-9e5, 9e5], 40)
+    zigzag = [(a, b + n / 7) for n, (a, b) in enumerate(zip(x, -x, strict=True))]
+    flat = Roi(1, "a", (polygon(*zigzag), polygon(*zigzag, z=8.0)))
+    across = Roi(
+        1, "b", (Contour(np.array([(a, 7.0, b) for a, b in zigzag])), Contour(np.array([(a, 17.0, b) for a, b in zigzag])))
+    )
+    for roi in (flat, across):
+        assert np.isfinite(contour_volume_mm3(roi, GRID))
+        assert rasterize(roi, GRID).shape == GRID.shape
+        assert contour_notices(roi, GRID)
+        fill_gaps(roi, GRID)
