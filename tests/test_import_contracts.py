@@ -26,6 +26,7 @@ INTRUDERS = {
     "files-in-io": ("workflows/intruder.py", "import pydicom"),
     "words-in-cli": ("metrics/intruder.py", "from rich.console import Console"),
     "light-ground": ("errors.py", "import numpy"),
+    "methods-apart": ("methods/intruder.py", "import jrscli.methods.deepatlas"),
 }
 
 

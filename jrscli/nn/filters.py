@@ -1,4 +1,4 @@
-"""Box sums and Gaussian smoothing along the three axes, by shifted sums: on a CPU far faster than pooling."""
+"""Box sums and Gaussian smoothing along the axes of a grid, by shifted sums: on a CPU far faster than pooling."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Separable(torch.autograd.Function):
         return _Separable.forward(ctx, gradient[0], ctx.kernels), None
 
 
-def box_sum(x: Float[Tensor, "b c i j k"], radius: Sequence[int]) -> Float[Tensor, "b c i j k"]:
+def box_sum(x: Float[Tensor, "b c *grid"], radius: Sequence[int]) -> Float[Tensor, "b c *grid"]:
     """The sum over a box of ``2·radius + 1`` voxels round every voxel; zero beyond the border."""
     kernels = tuple((1.0,) * (2 * r + 1) for r in radius)
     return cast(Tensor, _Separable.apply(x, kernels))  # type: ignore[no-untyped-call]
@@ -56,7 +56,7 @@ def gaussian_weights(sigma: float) -> tuple[float, ...]:
     return tuple(value / sum(raw) for value in raw)
 
 
-def gaussian(x: Float[Tensor, "b c i j k"], sigma: Sequence[float]) -> Float[Tensor, "b c i j k"]:
+def gaussian(x: Float[Tensor, "b c *grid"], sigma: Sequence[float]) -> Float[Tensor, "b c *grid"]:
     """Gaussian smoothing, sigma in voxels per axis; zero beyond the border."""
     kernels = tuple(gaussian_weights(s) for s in sigma)
     return cast(Tensor, _Separable.apply(x, kernels))  # type: ignore[no-untyped-call]

@@ -1,0 +1,97 @@
+"""How well label maps agree: soft Dice, cross entropy and their relatives; all are minimised.
+
+Probabilities and one-hot labels are ``(b, classes, …)`` with the background first; logits are named so.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+EPSILON = 1e-5
+
+
+def soft_dice(
+    p: Float[Tensor, "b k *grid"],
+    q: Float[Tensor, "b k *grid"],
+    *,
+    background: bool = True,
+    squared: bool = False,
+    present: Bool[Tensor, "b n"] | None = None,
+) -> Float[Tensor, ""]:
+    """``1 − mean_k (2 Σ p q + ε) / (Σ p + Σ q + ε)``, 0 … 1; a class absent in both costs 0.
+
+    background: whether class 0 is among the k. squared: the denominator is ``Σ p² + Σ q²``.
+    present: the foreground classes of each row that count (the others were never drawn).
+    Source: Milletari et al., 3DV 2016, doi:10.1109/3DV.2016.79.
+    """
+    if not background:
+        p, q = p[:, 1:], q[:, 1:]
+    p, q = p.flatten(2), q.flatten(2)
+    size = (p * p).sum(2) + (q * q).sum(2) if squared else p.sum(2) + q.sum(2)
+    dice = (2 * (p * q).sum(2) + EPSILON) / (size + EPSILON)
+    if present is None:
+        return 1 - dice.mean()
+    weight = present.to(dice.dtype)
+    if background:
+        weight = torch.cat([torch.ones_like(weight[:, :1]), weight], dim=1)
+    return ((1 - dice) * weight).sum() / weight.sum().clamp_min(1)
+
+
+def cross_entropy(
+    logits: Float[Tensor, "b k *grid"], y: Float[Tensor, "b k *grid"], weights: Float[Tensor, "k"] | None = None
+) -> Float[Tensor, ""]:
+    """``−mean_x Σ_k w_k y_k log p_k`` from logits; y may be soft; weights are normalised to mean 1."""
+    loss = -y * functional.log_softmax(logits, dim=1)
+    if weights is not None:
+        loss = loss * (weights / weights.mean()).view(1, -1, *(1,) * (logits.ndim - 2))
+    return loss.sum(1).mean()
+
+
+def binary_cross_entropy(logits: Float[Tensor, "b k *grid"], y: Float[Tensor, "b k *grid"]) -> Float[Tensor, ""]:
+    """``−mean_kx [y log p + (1 − y) log(1 − p)]`` from logits, each class on its own."""
+    return functional.binary_cross_entropy_with_logits(logits, y)
+
+
+def weighted_inner_product(p: Float[Tensor, "b k *grid"], y: Float[Tensor, "b k *grid"]) -> Float[Tensor, ""]:
+    """``−(3 mean(y p) + mean((1 − y)(1 − p)))``, −3 … 0 (``wip``)."""
+    return -(3 * (y * p).mean() + ((1 - y) * (1 - p)).mean())
+
+
+def confidence_weighted_cross_entropy(
+    logits: Float[Tensor, "b k *grid"], y: Float[Tensor, "b k *grid"], confidence: Float[Tensor, "b 1 *grid"]
+) -> Float[Tensor, ""]:
+    """``−mean_x c(x) Σ_k y_k log p_k``; the confidence c of a judge gets no gradient."""
+    loss = -(y * functional.log_softmax(logits, dim=1)).sum(1, keepdim=True)
+    return (confidence.detach() * loss).mean()
+
+
+def region_consistency(p: Float[Tensor, "b k *grid"], q: Float[Tensor, "b k *grid"]) -> Float[Tensor, ""]:
+    """``mean_kx (p_k − q_k)²`` over all classes of two softmax maps, 0 … 1 (``DRC``)."""
+    return ((p - q) ** 2).mean()
+
+
+def rectified_cross_entropy(
+    logits: Float[Tensor, "b k *grid"], y: Float[Tensor, "b k *grid"], teacher: Float[Tensor, "b k *grid"]
+) -> Float[Tensor, ""]:
+    """``mean_x [e^−κ CE + κ]`` with ``κ = Σ_k t_k log(t_k / p_k)``; the teacher's probabilities t get no gradient."""
+    log_p = functional.log_softmax(logits, dim=1)
+    t = teacher.detach()
+    kappa = (t * (t.clamp_min(1e-8).log() - log_p)).sum(1)
+    entropy = -(y * log_p).sum(1)
+    return ((-kappa).exp() * entropy + kappa).mean()
+
+
+def centroid_distance(p: Float[Tensor, "b k *grid"], q: Float[Tensor, "b k *grid"]) -> Float[Tensor, ""]:
+    """The mean distance, in voxels, of the centroids of each class; a class absent in either costs 0."""
+    axes = [torch.arange(n, device=p.device, dtype=p.dtype) for n in p.shape[2:]]
+    where = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
+    p, q = p.flatten(2), q.flatten(2)
+    mass_p, mass_q = p.sum(2, keepdim=True), q.sum(2, keepdim=True)
+    gap = (p @ where.T) / (mass_p + EPSILON) - (q @ where.T) / (mass_q + EPSILON)
+    # 1e-12 under the root: its slope stays finite where the centroids agree
+    distance = ((gap**2).sum(2) + 1e-12).sqrt()
+    both = ((mass_p > 0) & (mass_q > 0)).squeeze(2)
+    return (distance * both).sum() / both.sum().clamp_min(1)

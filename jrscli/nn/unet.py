@@ -1,0 +1,115 @@
+"""The U-Net of every recipe, in two or three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Norm = Literal["none", "batch", "instance"]
+
+_CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+_UP: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_POOL: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_NORM: dict[str, dict[int, Any]] = {
+    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
+    "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
+}
+
+
+def conv_block(
+    inputs: int, outputs: int, *, dims: int = 3, norm: Norm = "none", slope: float = 0.2, stride: int = 1
+) -> nn.Module:
+    """A 3^d convolution, its norm and LeakyReLU; ``stride`` 2 halves the grid."""
+    layers: list[nn.Module] = [_CONV[dims](inputs, outputs, 3, stride=stride, padding=1)]
+    if norm != "none":
+        layers.append(_NORM[norm][dims](outputs, **({"affine": True} if norm == "instance" else {})))
+    layers.append(nn.LeakyReLU(slope))
+    return nn.Sequential(*layers)
+
+
+def head(inputs: int, outputs: int, *, dims: int = 3, size: int = 1, spread: float | None = None) -> nn.Module:
+    """A last convolution of ``size``^d; with ``spread`` its weights start with that SD and no bias: a field near zero."""
+    conv = _CONV[dims](inputs, outputs, size, padding=size // 2)
+    if spread is not None:
+        nn.init.normal_(conv.weight, std=spread)
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+class UNet(nn.Module):
+    """An encoder-decoder with skips from every level; returns features at the resolution of its last decoder level.
+
+    encoder: widths of the convolutions of each level, finest first; every level after the first halves the grid, by max pooling
+    (``down="pool"``) or by the stride of its first convolution (``"stride"``).
+    decoder: widths of each level on the way up; with ``up="transpose"`` the first number of each is the width of the 2^d
+    transposed convolution, with ``"nearest"`` the grid is doubled by repetition. Fewer decoder levels than the encoder has
+    leave the output at a lower resolution.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        encoder: Sequence[Sequence[int]],
+        decoder: Sequence[Sequence[int]],
+        *,
+        dims: int = 3,
+        norm: Norm = "none",
+        down: Literal["pool", "stride"] = "stride",
+        up: Literal["nearest", "transpose"] = "nearest",
+        slope: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.down, self.ups, self.up_blocks = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        width = inputs
+        for level, widths in enumerate(encoder):
+            halves = level > 0
+            layers: list[nn.Module] = [_POOL[dims](2)] if halves and down == "pool" else []
+            for n, (a, b) in enumerate(pairwise((width, *widths))):
+                stride = 2 if halves and down == "stride" and n == 0 else 1
+                layers.append(conv_block(a, b, dims=dims, norm=norm, slope=slope, stride=stride))
+            self.down.append(nn.Sequential(*layers))
+            width = widths[-1]
+        skips = [widths[-1] for widths in encoder[:-1]][::-1]
+        for widths, skip in zip(decoder, skips, strict=False):
+            if up == "transpose":
+                self.ups.append(_UP[dims](width, widths[0], 2, stride=2))
+                width, widths = widths[0], widths[1:]
+            else:
+                self.ups.append(nn.Upsample(scale_factor=2, mode="nearest"))
+            steps = pairwise((width + skip, *widths))
+            self.up_blocks.append(nn.Sequential(*(conv_block(a, b, dims=dims, norm=norm, slope=slope) for a, b in steps)))
+            width = widths[-1]
+        self.width = width
+
+    def pyramid(self, x: Float[Tensor, "b c *grid"]) -> list[Tensor]:
+        """The encoder's features, finest first."""
+        levels = []
+        for block in self.down:
+            x = block(x)
+            levels.append(x)
+        return levels
+
+    def climb(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The decoder's features from those of the encoder, coarsest first: the encoder's last, then one per decoder level."""
+        found = [levels[-1]]
+        skips = list(levels[:-1])[::-1]
+        for up, block, skip in zip(self.ups, self.up_blocks, skips, strict=False):
+            found.append(block(torch.cat([up(found[-1]), skip], dim=1)))
+        return found
+
+    def forward(self, x: Float[Tensor, "b c *grid"]) -> Tensor:
+        """The features of the last decoder level."""
+        return self.climb(self.pyramid(x))[-1]
+
+
+def voxelmorph_unet(inputs: int, *, dims: int = 3) -> UNet:
+    """The registration U-Net of VoxelMorph as DeepAtlas uses it, with skips from all levels, the full resolution included.
+
+    Source: Balakrishnan et al., CVPR 2018, doi:10.1109/CVPR.2018.00964.
+    """
+    return UNet(inputs, ((16,), (32,), (32,), (32,), (32,)), ((32,), (32,), (32,), (8, 8)), dims=dims)

@@ -1,0 +1,154 @@
+"""The contract of a method: its networks, its schedule, its graphs. The loop, logs and checkpoints exist once, in training/."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from jrscli.nn.warp import integrate, resize_field
+from jrscli.roles import GRAPHS, INPUTS, OUTPUTS
+
+Batches = Literal["pairs", "labelled"]
+"""What a stage draws: two cases each time (labels optional on either side), or single labelled images (as ``fixed``)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training step's data, on one grid of d = 2 or 3 axes.
+
+    Images lie in the card's intensity range, labels are one-hot with the background first. A case without labels has
+    ``has_…_labels`` False: its label array must not be read, whatever it holds. Fields that a stage does not draw are None.
+
+    classes_present: which foreground classes were drawn by the annotator at all, in every labelled image of the row.
+    spacing: of the grid, mm.
+    """
+
+    fixed: Float[Tensor, "b c *grid"]
+    fixed_labels: Float[Tensor, "b classes *grid"]
+    has_fixed_labels: Bool[Tensor, "b"]
+    classes_present: Bool[Tensor, "b foreground"]
+    spacing: Float[Tensor, "b d"]
+    moving: Float[Tensor, "b c *grid"] | None = None
+    moving_labels: Float[Tensor, "b classes *grid"] | None = None
+    has_moving_labels: Bool[Tensor, "b"] | None = None
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """The fixed and the moving image. Raises ValueError naming the field in a batch of single images."""
+        if self.moving is None:
+            raise ValueError("this loss needs the field 'moving'; draw the stage's batches as 'pairs'")
+        return self.fixed, self.moving
+
+
+Terms = Mapping[str, Tensor]
+"""Named terms of a loss, weights included; the loop minimises their sum and logs each."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Some steps of one optimiser.
+
+    trains: the networks whose weights it changes. All others are frozen and in eval mode, yet pass gradients to their input.
+    loss: its terms on a batch; None skips the step (a pair that has nothing to teach).
+    rate: the optimiser's step size.
+    """
+
+    trains: tuple[str, ...]
+    loss: Callable[[Batch], Terms | None]
+    repeats: int = 1
+    rate: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``rounds`` times all turns in their order, a fresh optimiser for each turn.
+
+    decay: fractions of the stage after which every rate is multiplied by ``decay_factor``; cosine: in place of these steps, a
+    rate that falls to nothing along half a cosine. keep_best: at its end the stage takes back the weights that scored best on
+    validation.
+    before, after_round: hooks (pseudo-labels, averaged teachers); they must depend on the networks alone.
+    """
+
+    name: str
+    turns: tuple[Turn, ...]
+    rounds: int
+    batches: Batches = "pairs"
+    decay: tuple[float, ...] = ()
+    decay_factor: float = 0.2
+    cosine: bool = False
+    keep_best: bool = True
+    before: Callable[[], None] | None = None
+    after_round: Callable[[int], None] | None = None
+
+    def rate_factor(self, done: int) -> float:
+        """What the rates are multiplied by after ``done`` rounds."""
+        part = done / max(self.rounds, 1)
+        if self.cosine:
+            return max(0.5 * (1 + math.cos(math.pi * part)), 1e-3)
+        return float(self.decay_factor ** sum(part >= at for at in self.decay))
+
+
+@dataclass(frozen=True)
+class FieldKind:
+    """How the register graph's output becomes a displacement in voxels of its inputs.
+
+    A velocity is integrated by ``squarings`` squarings on its own grid. A field on a grid coarser by ``scale`` is in that
+    grid's voxels, and resized corner to corner (`nn.warp.resize_field`).
+    """
+
+    kind: Literal["displacement", "velocity"] = "displacement"
+    squarings: int = 7
+    scale: int = 1
+
+    def displacement(self, output: Float[Tensor, "b d *coarse"], shape: Sequence[int]) -> Float[Tensor, "b d *grid"]:
+        """The displacement, in voxels, on the inputs' grid of ``shape`` voxels."""
+        field = integrate(output, self.squarings) if self.kind == "velocity" else output
+        return resize_field(field, shape)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One exported graph: ``module`` takes its inputs in order and returns its outputs in order, named by roles."""
+
+    name: str
+    module: nn.Module
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        unknown = [self.name] * (self.name not in GRAPHS)
+        unknown += [role for role in self.inputs if role not in INPUTS] + [r for r in self.outputs if r not in OUTPUTS]
+        if unknown:
+            raise ValueError(f"not in jrscli/roles.py: {', '.join(unknown)}")
+
+
+class Method(nn.Module, ABC):
+    """A published method: networks, stages and graphs. Subclasses are final and take a frozen ``Config`` dataclass.
+
+    networks: by the names that turns use. field: what the graph ``register`` puts out.
+    multiple: every axis of the grid must be a multiple of it. dynamic: the graphs take any such grid.
+    departures: letters of the method's decisions that differ from its paper (docs/methods/NAME.md).
+    """
+
+    networks: nn.ModuleDict
+    field: FieldKind = FieldKind()
+    multiple: int = 16
+    dynamic: bool = True
+    departures: tuple[str, ...] = ()
+
+    @abstractmethod
+    def stages(self) -> list[Stage]:
+        """The schedule, first to last."""
+
+    @abstractmethod
+    def graphs(self) -> list[Graph]:
+        """What is exported: one to three graphs."""
+
+    def graph(self, name: str) -> Graph | None:
+        """The graph of that name, if the method has it."""
+        return next((graph for graph in self.graphs() if graph.name == name), None)

@@ -1,0 +1,85 @@
+"""Augmentation: the same case in another place, shape and contrast."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from jrscli.nn.warp import identity_like, sample
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much; every amount is the largest, drawn evenly, unless said otherwise. All 0: nothing happens.
+
+    rotate_degrees: about each axis. scale: as a part (0.1 = 0.9 … 1.1), each axis on its own. shift_voxels: along each axis.
+    bend_voxels: SD of a smooth random displacement with a grid of ``bend_knots`` knots per axis.
+    gamma: exponent e^±gamma. gain: multiplicative, a smooth field over the image. noise: the largest SD of white noise.
+    chance: how likely a case is changed at all.
+    """
+
+    rotate_degrees: float = 10.0
+    scale: float = 0.1
+    shift_voxels: float = 3.0
+    bend_voxels: float = 1.0
+    bend_knots: int = 5
+    gamma: float = 0.3
+    gain: float = 0.1
+    noise: float = 0.04
+    chance: float = 0.8
+
+
+def augment(
+    image: Float[Tensor, "c *grid"],
+    one_hot: Float[Tensor, "k *grid"],
+    amounts: Augmentation,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "c *grid"], Float[Tensor, "k *grid"]]:
+    """The image (values 0 … 1) and its labels, moved alike, linearly; what comes in from outside repeats the border."""
+    if float(torch.rand((), generator=generator)) >= amounts.chance:
+        return image, one_hot
+    index = _moved_index(image[None], amounts, generator)
+    both = sample(torch.cat([image, one_hot])[None], index)[0]
+    return _recoloured(both[: len(image)], amounts, generator), both[len(image) :]
+
+
+def _moved_index(image: Tensor, amounts: Augmentation, generator: torch.Generator) -> Tensor:
+    """Where each voxel reads from: an affine map about the middle, and a smooth displacement."""
+    dims = image.ndim - 2
+    index = identity_like(image)
+    size = torch.tensor(image.shape[2:], dtype=index.dtype, device=index.device)
+    middle = ((size - 1) / 2).view(1, dims, *(1,) * dims)
+    matrix = torch.eye(dims)
+    angles = _even((dims if dims == 3 else 1,), math.radians(amounts.rotate_degrees), generator)
+    for axis, angle in enumerate(angles.tolist()):
+        a, b = [n for n in range(dims) if dims == 2 or n != axis]
+        turn = torch.eye(dims)
+        turn[a, a] = turn[b, b] = math.cos(angle)
+        turn[a, b], turn[b, a] = -math.sin(angle), math.sin(angle)
+        matrix = matrix @ turn
+    matrix = matrix @ torch.diag(1 + _even((dims,), amounts.scale, generator))
+    shift = _even((dims,), amounts.shift_voxels, generator)
+    knots = torch.randn((1, dims, *(amounts.bend_knots,) * dims), generator=generator) * amounts.bend_voxels
+    mode = "trilinear" if dims == 3 else "bilinear"
+    bend = functional.interpolate(knots.to(index), size=tuple(image.shape[2:]), mode=mode, align_corners=True)
+    turned = torch.einsum("dc,bc...->bd...", matrix.to(index), index - middle)
+    return turned + middle + shift.to(index).view(1, dims, *(1,) * dims) + bend
+
+
+def _recoloured(image: Tensor, amounts: Augmentation, generator: torch.Generator) -> Tensor:
+    dims = image.ndim - 1
+    gamma = math.exp(float(_even((), amounts.gamma, generator)))
+    knots = _even((1, 1, *(3,) * dims), amounts.gain, generator)
+    mode = "trilinear" if dims == 3 else "bilinear"
+    gain = functional.interpolate(knots.to(image), size=tuple(image.shape[1:]), mode=mode, align_corners=True)[0]
+    noise = torch.randn(image.shape, generator=generator).to(image) * float(torch.rand((), generator=generator)) * amounts.noise
+    return (image.clamp(0, 1) ** gamma * (1 + gain) + noise).clamp(0, 1)
+
+
+def _even(shape: tuple[int, ...], most: float, generator: torch.Generator) -> Tensor:
+    return (2 * torch.rand(shape, generator=generator) - 1) * most

@@ -1,0 +1,177 @@
+"""The data list of a training: which images and labels, of whom, for which part, and how they enter a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from jrscli.errors import InputError
+from jrscli.runtime.card import Grid, Window
+from jrscli.runtime.plain import PlainError, build, need
+from jrscli.runtime.strict_yaml import YamlError, load
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case written out: whose it is, its image, its labels (None: unlabelled), its part."""
+
+    patient: str
+    image: str
+    labels: str | None = None
+    part: str = "train"
+
+    def __post_init__(self) -> None:
+        need(self.part in PARTS, f"part is one of {', '.join(PARTS)}, not {self.part}")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who belongs where: patients by name, or fractions of all drawn with ``seed``; the rest is for training."""
+
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    validation_fraction: float = 0.0
+    test_fraction: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        need(0 <= self.validation_fraction + self.test_fraction < 1, "the fractions must leave something for training")
+        need(not set(self.validation) & set(self.test), "a patient is named for validation and for test")
+
+    def parts(self, patients: list[str]) -> dict[str, str]:
+        """The part of each patient."""
+        free = sorted(set(patients) - set(self.validation) - set(self.test))
+        drawn = np.random.default_rng(self.seed).permutation(free)
+        first = round(self.validation_fraction * len(free))
+        second = first + round(self.test_fraction * len(free))
+        found = dict.fromkeys(free, "train")
+        found |= dict.fromkeys((str(p) for p in drawn[:first]), "validation")
+        found |= dict.fromkeys((str(p) for p in drawn[first:second]), "test")
+        return found | dict.fromkeys(self.validation, "validation") | dict.fromkeys(self.test, "test")
+
+
+@dataclass(frozen=True)
+class DataList:
+    """The file ``data.yaml``; unknown keys are errors.
+
+    name, licence: of the data, repeated in every card. labels: names of label 0 (background), 1, 2 …
+    grid, window, modality: how images enter the network, as in a card. simulated: whether we made the data.
+    cases: every case written out; or images and labels: two patterns with one ``*`` (the patient) relative to ``root``, and
+    ``split``. root: relative to the file.
+    labelled: how many training cases keep their labels (few-shot, drawn with ``labelled_seed``); None = all that have some.
+    """
+
+    name: str
+    licence: str
+    grid: Grid
+    labels: tuple[str, ...] = ()
+    window: Window = field(default_factory=lambda: Window(percentiles=(1.0, 99.0)))
+    modality: tuple[str, ...] = ()
+    simulated: bool = False
+    root: str = "."
+    cases: tuple[Entry, ...] = ()
+    images: str | None = None
+    label_files: str | None = None
+    split: Split = field(default_factory=Split)
+    labelled: int | None = None
+    labelled_seed: int = 0
+
+    def __post_init__(self) -> None:
+        need(bool(self.cases) != bool(self.images), "either cases, or images (a pattern like images/*.nii.gz), is needed")
+        for pattern in (self.images, self.label_files):
+            need(pattern is None or pattern.count("*") == 1, "a pattern has one *, which stands for the patient")
+        need(len(self.labels) != 1, "labels begins with background and names at least one more")
+        need(self.grid.size is not None, "training needs grid.size: the voxels per axis")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case on disk; labels is None where there are none, or where few-shot training hides them."""
+
+    patient: str
+    image: Path
+    labels: Path | None
+    part: str
+
+
+def read_data(path: Path | str, *, root: Path | str | None = None) -> tuple[DataList, list[Case]]:
+    """The data list in a file and its cases, each of which exists.
+
+    root: in place of the root that the file names.
+
+    Raises InputError `data.invalid`, `data.missing`, `data.empty`.
+    """
+    path = Path(path)
+    try:
+        data = build(DataList, load(path.read_bytes()))
+    except OSError as error:
+        raise InputError(
+            f"the data list {path.name} cannot be read: {error.strerror}",
+            code="data.missing",
+            hint="jrs train METHOD data.yaml; its keys are in docs/reference/data-list.md",
+        ) from None
+    except (PlainError, YamlError) as error:
+        raise InputError(
+            f"the data list {path.name} is not valid: {error}",
+            code="data.invalid",
+            hint="its keys are in docs/reference/data-list.md",
+        ) from None
+    base = Path(root) if root is not None else path.parent / data.root
+    cases = _written(data, base) if data.cases else _found(data, base)
+    training = [case for case in cases if case.part == "train"]
+    if len({case.patient for case in training}) < 2:
+        raise InputError(
+            f"the data list names {len(training)} training cases where two patients are needed",
+            code="data.empty",
+            hint=f"looked for {data.images or 'the files of cases'} below {base}",
+        )
+    return data, _few_shot(data, cases)
+
+
+def _written(data: DataList, base: Path) -> list[Case]:
+    cases = [
+        Case(entry.patient, base / entry.image, base / entry.labels if entry.labels else None, entry.part)
+        for entry in data.cases
+    ]
+    for case in cases:
+        for file in (case.image, case.labels):
+            if file is not None and not file.exists():
+                raise InputError(
+                    f"the data list names {file.name}, which is not there", code="data.missing", hint=f"looked in {file.parent}"
+                )
+    parts: dict[str, str] = {}
+    for case in cases:
+        if parts.setdefault(case.patient, case.part) != case.part:
+            raise InputError(
+                f"one patient is in {parts[case.patient]} and in {case.part}",
+                code="data.invalid",
+                hint="parts are divided by patient",
+            )
+    return cases
+
+
+def _found(data: DataList, base: Path) -> list[Case]:
+    images = _matches(base, data.images or "")
+    labels = _matches(base, data.label_files) if data.label_files else {}
+    parts = data.split.parts(list(images))
+    return [Case(patient, file, labels.get(patient), parts[patient]) for patient, file in images.items()]
+
+
+def _matches(base: Path, pattern: str) -> Mapping[str, Path]:
+    """Files by what the ``*`` of the pattern stands for."""
+    before, after = Path(pattern).name.split("*") if "*" in Path(pattern).name else ("", "")
+    found = {file.name[len(before) : len(file.name) - len(after)]: file for file in sorted(base.glob(pattern))}
+    return {patient: file for patient, file in found.items() if not file.name.startswith("._")}
+
+
+def _few_shot(data: DataList, cases: list[Case]) -> list[Case]:
+    if data.labelled is None:
+        return cases
+    known = [n for n, case in enumerate(cases) if case.part == "train" and case.labels is not None]
+    kept = set(np.random.default_rng(data.labelled_seed).permutation(known)[: data.labelled].tolist())
+    return [replace(case, labels=None) if n in known and n not in kept else case for n, case in enumerate(cases)]

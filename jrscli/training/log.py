@@ -1,0 +1,30 @@
+"""The log of a training: one CSV line per logged round and per validation, appended at once."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+FILE = "log.csv"
+COLUMNS = ("stage", "round", "what", "name", "value")
+
+
+class Log:
+    """A CSV file in long form: stage, round, what (train, validation), name, value.
+
+    keep: how many lines an earlier run had written at its checkpoint; later ones are cut off, for they will come again.
+    """
+
+    def __init__(self, folder: Path, keep: int = 0) -> None:
+        self.path = folder / FILE
+        lines = self.path.read_text("utf-8").splitlines(keepends=True)[1 : keep + 1] if keep and self.path.is_file() else []
+        self.path.write_text(",".join(COLUMNS) + "\n" + "".join(lines), "utf-8")
+        self.lines = len(lines)
+
+    def add(self, stage: str, rounds: int, what: str, values: Mapping[str, float]) -> None:
+        """Append one line per value."""
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([stage, rounds, what, name, f"{value:.6g}"] for name, value in values.items())
+        self.lines += len(values)

@@ -1,0 +1,71 @@
+"""Cases as arrays on the network's grid, kept in memory once read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from jrscli.errors import InputError
+from jrscli.io import read_image, read_labels
+from jrscli.runtime.card import Input
+from jrscli.runtime.prepare import network_grid, prepared
+from jrscli.spatial.resample import resample_labels
+from jrscli.training.cases import Case, DataList
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One case on the network's grid. labels: label numbers, or None where the case has none."""
+
+    patient: str
+    image: Float[np.ndarray, "c *grid"]
+    labels: UInt8[np.ndarray, "*grid"] | None
+
+
+class Cases(Sequence[Prepared]):
+    """The cases of one part; each is read from disk once, when first asked for."""
+
+    def __init__(self, data: DataList, cases: Sequence[Case], part: str) -> None:
+        self.data = data
+        self.cases = [case for case in cases if case.part == part]
+        self._kept: dict[int, Prepared] = {}
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> Prepared:  # type: ignore[override]
+        if index not in self._kept:
+            self._kept[index] = prepare_case(self.data, self.cases[index])
+        return self._kept[index]
+
+    @property
+    def labelled(self) -> list[int]:
+        """Which cases have labels."""
+        return [n for n, case in enumerate(self.cases) if case.labels is not None]
+
+
+def prepare_case(data: DataList, case: Case) -> Prepared:
+    """A case as the runtime will prepare it.
+
+    Raises InputError `labels.unknown` for a label that the data list does not name.
+    """
+    volume = read_image(case.image).volume
+    # batches need one shape: in training the size is meant exactly, where the runtime may pad up to a multiple
+    geometry = network_grid(volume.geometry, replace(data.grid, multiple=None, patch=None, overlap=None))
+    image = prepared(volume, geometry, Input(window=data.window))
+    labels = None
+    if case.labels is not None and data.labels:
+        on_grid = resample_labels(read_labels(case.labels), geometry).array
+        if int(on_grid.max(initial=0)) >= len(data.labels):
+            raise InputError(
+                f"a label file holds {on_grid.max()} where the data list names labels up to {len(data.labels) - 1}",
+                code="labels.unknown",
+                hint="name every label in the data list under labels, background first",
+            )
+        labels = on_grid.astype(np.uint8)
+    if data.grid.dims == 2:
+        return Prepared(case.patient, image[..., 0], None if labels is None else labels[..., 0])
+    return Prepared(case.patient, image, labels)

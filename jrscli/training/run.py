@@ -1,0 +1,150 @@
+"""A training from its files: method by name, data list, settings; new, or resumed from its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jrscli import methods
+from jrscli.errors import UsageError
+from jrscli.progress import Progress, silent
+from jrscli.recipe import Method
+from jrscli.runtime.plain import plain
+from jrscli.training import checkpoint
+from jrscli.training.cases import DataList, read_data
+from jrscli.training.loop import Loop
+from jrscli.training.prepared import Cases
+from jrscli.training.settings import Settings, built
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left: its folder, and the last scores on the validation part."""
+
+    folder: Path
+    scores: Mapping[str, float]
+
+
+def method_named(name: str) -> Any:
+    """The module of a recipe; it has ``METHOD`` and ``Config``.
+
+    Raises UsageError `method.unknown`.
+    """
+    if name not in methods.names():
+        raise UsageError(f"no method named '{name}'", code="method.unknown", hint=f"there are: {', '.join(methods.names())}")
+    return importlib.import_module(f"jrscli.methods.{name}")
+
+
+def build_method(name: str, config: Mapping[str, Any]) -> Method:
+    """A method with the config of these plain values.
+
+    Raises UsageError `method.unknown`, `settings.value`.
+    """
+    module = method_named(name)
+    return module.METHOD(built(module.Config, config))
+
+
+def train(
+    method: str,
+    data: Path | str,
+    folder: Path | str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    root: Path | str | None = None,
+    resume: bool = False,
+    device: torch.device | None = None,
+    progress: Progress = silent,
+) -> Trained:
+    """Train a method on a data list; the folder gets ``checkpoint.pt``, ``log.csv`` and ``config.yaml``.
+
+    config: of the method; what the data list says (classes, axes) is filled in. training: of the loop (`Settings`).
+    resume: go on from the folder's checkpoint, which must be of the same method, config and settings.
+
+    Raises UsageError `train.exists`, `train.other`, `settings.value`, and the errors of `read_data`.
+    """
+    folder = Path(folder)
+    module = method_named(method)
+    listed, cases = read_data(data, root=root)
+    values = {**_from_data(module.Config, listed), **(config or {})}
+    settings = built(Settings, training or {})
+    torch.manual_seed(settings.seed)
+    network = module.METHOD(built(module.Config, values))
+    _check_grid(network, listed)
+    description = {
+        "method": method,
+        "config": dataclasses.asdict(network.config),
+        "settings": dataclasses.asdict(settings),
+        "data": plain(listed),
+        "versions": _versions(),
+    }
+    resumed = None
+    if resume:
+        resumed = checkpoint.load(folder)
+        _same(resumed, description)
+    elif (folder / checkpoint.FILE).exists():
+        raise UsageError(
+            f"{folder.name} holds a training already",
+            code="train.exists",
+            hint="go on with --resume, or give another folder with -o",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    loop = Loop(
+        network,
+        Cases(listed, cases, "train"),
+        Cases(listed, cases, "validation"),
+        settings,
+        folder,
+        device=device or torch.device("cpu"),
+        description=description,
+        progress=progress,
+    )
+    if loop.ranks.first:
+        _write_config(folder, description)
+    return Trained(folder, loop.run(resumed))
+
+
+def _from_data(config: type, data: DataList) -> dict[str, Any]:
+    """What the data list settles of a config."""
+    known = {item.name for item in dataclasses.fields(config)}
+    settled = {"classes": len(data.labels) or 1, "dims": data.grid.dims}
+    return {name: value for name, value in settled.items() if name in known}
+
+
+def _check_grid(method: Method, data: DataList) -> None:
+    size = (data.grid.size or ())[: data.grid.dims]
+    if any(n % method.multiple for n in size):
+        raise UsageError(
+            f"a grid of {size} voxels where the method needs multiples of {method.multiple}",
+            code="data.grid",
+            hint="change grid.size in the data list",
+        )
+
+
+def _same(resumed: Mapping[str, Any], description: Mapping[str, Any]) -> None:
+    for key in ("method", "config", "settings", "data"):
+        if resumed.get(key) != description[key]:
+            raise UsageError(
+                f"the checkpoint was made with another {key}",
+                code="train.other",
+                hint="give the same method, data list and settings, or another folder with -o",
+            )
+
+
+def _versions() -> dict[str, str]:
+    from jrscli import __version__
+
+    return {"jrscli": __version__, "torch": str(torch.__version__)}
+
+
+def _write_config(folder: Path, description: Mapping[str, Any]) -> None:
+    import yaml
+
+    text = yaml.safe_dump(plain(description), sort_keys=False, allow_unicode=True, width=120)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")

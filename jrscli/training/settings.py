@@ -1,0 +1,83 @@
+"""How a training runs, whatever the method; and ``key=value`` settings of it, of the method and of the augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from jrscli.errors import UsageError
+from jrscli.runtime.plain import PlainError, build, need
+from jrscli.runtime.strict_yaml import YamlError, load
+from jrscli.training.augment import Augmentation
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the loop.
+
+    batch: cases or pairs per step. clip: the largest norm of a gradient. weight_decay: of AdamW (0: Adam).
+    precision: "float32", or the type that torch.autocast computes in.
+    validate_every, checkpoint_every: steps of an optimiser; both happen at the end of a round, and at the end of each stage.
+    validation_pairs: how many pairs are registered each time.
+    """
+
+    seed: int = 0
+    batch: int = 1
+    clip: float = 1.0
+    weight_decay: float = 0.0
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    validate_every: int = 200
+    checkpoint_every: int = 100
+    validation_pairs: int = 18
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        need(self.batch > 0 and self.clip > 0, "batch and clip must be positive")
+        need(self.validate_every > 0 and self.checkpoint_every > 0, "validate_every and checkpoint_every are at least 1")
+        need(self.precision in ("float32", "bfloat16", "float16"), "precision is float32, bfloat16 or float16")
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """``{"config": {…}, "training": {…}}`` from ``key=value`` texts.
+
+    ``training.KEY`` sets the loop, ``training.augmentation.KEY`` the augmentation, any other KEY the method's config.
+
+    Raises UsageError `settings.form`.
+    """
+    found: dict[str, Any] = {"config": {}, "training": {}}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(
+                f"the setting {pair} is not KEY=VALUE", code="settings.form", hint="for example --set joint_rounds=50"
+            )
+        path = key.strip().split(".")
+        place = found
+        for word in path[:-1] if path[0] == "training" else ["config", *path[:-1]]:
+            place = place.setdefault(word, {})
+        try:
+            place[path[-1]] = load(value)
+        except YamlError:
+            place[path[-1]] = value
+    return found
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the keys of ``over``, branch by branch."""
+    out = dict(base)
+    for key, value in over.items():
+        out[key] = merged(out[key], value) if isinstance(value, Mapping) and isinstance(out.get(key), Mapping) else value
+    return out
+
+
+def built(kind: type, values: Mapping[str, Any]) -> Any:
+    """An instance of a config class from plain values.
+
+    Raises UsageError `settings.value`, with the keys that exist.
+    """
+    try:
+        return build(kind, values)
+    except PlainError as error:
+        known = ", ".join(item.name for item in fields(kind))
+        raise UsageError(f"a setting is not valid: {error}", code="settings.value", hint=f"known: {known}") from None

@@ -1,0 +1,80 @@
+"""How good the networks are on the validation part: Dice on the network's grid, by the graphs that would be exported."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jrscli.nn.warp import warp
+from jrscli.recipe import Method
+from jrscli.training.prepared import Cases
+from jrscli.training.sampling import one_hot_of
+
+
+def validation_pairs(cases: Cases, count: int, seed: int = 0) -> list[tuple[int, int]]:
+    """The same ``count`` ordered pairs of labelled cases (fixed, moving) every time."""
+    every = [(a, b) for a, b in permutations(cases.labelled, 2) if cases.cases[a].patient != cases.cases[b].patient]
+    if len(every) <= count:
+        return every
+    chosen = np.random.default_rng(seed).choice(len(every), count, replace=False)
+    return [every[n] for n in sorted(chosen)]
+
+
+@torch.no_grad()
+def validate(method: Method, cases: Cases, pairs: list[tuple[int, int]], device: torch.device) -> dict[str, float]:
+    """``registration`` and ``segmentation`` (mean Dice over foreground labels), and ``folds`` (% of voxels, det J ≤ 0).
+
+    Labels are warped one-hot and linearly, then the largest channel counts. What method or data do not have is left out.
+    """
+    method.eval()
+    found: dict[str, float] = {}
+    classes = len(cases.data.labels)
+    register, segment = method.graph("register"), method.graph("segment")
+    if register and pairs and register.inputs == ("fixed", "moving"):
+        scores, folds = [], []
+        for a, b in pairs:
+            fixed, moving = (torch.from_numpy(cases[n].image)[None].to(device) for n in (a, b))
+            output = register.module(fixed, moving)
+            output = output[0] if isinstance(output, tuple) else output
+            field = method.field.displacement(output, fixed.shape[2:])
+            labels = [one_hot_of(cases[n], classes, device)[None] for n in (a, b)]
+            scores.append(hard_dice(warp(labels[1], field).argmax(1), labels[0].argmax(1), classes))
+            folds.append(float((determinant(field) <= 0).float().mean()) * 100)
+        found["registration"] = float(np.nanmean(scores))
+        found["folds"] = float(np.mean(folds))
+    if segment and cases.labelled:
+        scores = []
+        for n in cases.labelled:
+            logits = segment.module(torch.from_numpy(cases[n].image)[None].to(device))
+            truth = one_hot_of(cases[n], classes, device)[None].argmax(1)
+            scores.append(hard_dice(logits.argmax(1), truth, classes))
+        found["segmentation"] = float(np.nanmean(scores))
+    return found
+
+
+def hard_dice(a: Tensor, b: Tensor, classes: int) -> float:
+    """Mean Dice of the foreground labels that occur in either; NaN where none does."""
+    scores = []
+    for label in range(1, classes):
+        one, other = a == label, b == label
+        size = int(one.sum() + other.sum())
+        if size:
+            scores.append(2 * int((one & other).sum()) / size)
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def determinant(field: Tensor) -> Tensor:
+    """det(I + ∂u/∂x) in voxels, forward differences, without the last voxel of each axis."""
+    dims = field.ndim - 2
+    columns = []
+    for axis in range(dims):
+        step = field.diff(dim=axis + 2)
+        for other in range(dims):
+            if other != axis:
+                step = step.narrow(other + 2, 0, step.shape[other + 2] - 1)
+        columns.append(step)
+    jacobian = torch.stack(columns, dim=-1).movedim(1, -2) + torch.eye(dims, device=field.device)
+    return torch.linalg.det(jacobian)
