@@ -47,6 +47,14 @@ FillGaps = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse structures with contours outside the image.", rich_help_panel=_PANEL)
 ]
+AssumeAligned = Annotated[
+    bool,
+    typer.Option(
+        "--assume-aligned",
+        help="Use contours of another frame of reference as they are.",
+        rich_help_panel=_PANEL,
+    ),
+]
 Rename = Annotated[
     Path | None,
     typer.Option(

@@ -43,6 +43,7 @@ def contours(
     fill_gaps: contour_options.FillGaps = False,
     strict: contour_options.Strict = False,
     rename: contour_options.Rename = None,
+    assume_aligned: contour_options.AssumeAligned = False,
     select: options.Select = None,
     resample_irregular: options.ResampleIrregular = False,
     assign_uids: options.AssignUids = False,
@@ -67,7 +68,7 @@ def contours(
         run = Run("convert contours", talk, chosen, reading=Reading(resample_irregular, assign_uids))
         renaming = contour_options.Renaming.from_file(rename)
         image = run.image("reference", reference, select=select) if reference else None
-        found = _onto(run, run.contours("contours", source, image), source, image)
+        found = _onto(run, run.contours("contours", source, image, assume_aligned=assume_aligned), source, image)
         grid = image.volume.geometry if image else None
         found = renaming.both(run, contour_options.prepared(run, found, grid, strict=strict, fill_gaps=fill_gaps))
         if json and grid is not None:

@@ -51,6 +51,7 @@ def propagate_contours(
     fill_gaps: contour_options.FillGaps = False,
     strict: contour_options.Strict = False,
     rename: contour_options.Rename = None,
+    assume_aligned: contour_options.AssumeAligned = False,
     preset: options.Preset = options.PresetName.balanced,
     reg: dicom.Reg = None,
     linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
@@ -121,7 +122,7 @@ def propagate_contours(
                 "propagate-contours", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids), privacy=private
             )
             plan = run.image("planning", planning, select=choose(planning, select, 0))
-            source = run.contours("contours", contours, plan)
+            source = run.contours("contours", contours, plan, assume_aligned=assume_aligned)
             # the gaps are filled by the workflow, in what is carried only
             source = contour_options.prepared(run, source, None, strict=strict, fill_gaps=False)
             image = run.image("daily", path, select=choose(path, select, number + 1), referred_by="a structure set")

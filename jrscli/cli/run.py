@@ -109,7 +109,9 @@ class Run:
             )
         return found
 
-    def contours(self, role: str, path: Path, reference: ImageFile | None = None) -> StructureSet | LabelMap:
+    def contours(
+        self, role: str, path: Path, reference: ImageFile | None = None, *, assume_aligned: bool = False
+    ) -> StructureSet | LabelMap:
         """Read an RTSTRUCT or a label map that is not empty.
 
         Raises InputError `labels.empty`, `rs.empty`.
@@ -117,7 +119,7 @@ class Run:
         from jrscli.io import read_contours
         from jrscli.spatial.volume import LabelMap
 
-        found = read_contours(path, reference=reference)
+        found = read_contours(path, reference=reference, assume_aligned=assume_aligned)
         if isinstance(found, LabelMap):
             if not found.array.any():
                 raise InputError(

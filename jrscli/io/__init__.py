@@ -63,12 +63,15 @@ def read_labels(path: Path | str) -> LabelMap:
     return labels_from_volume(image.volume, image.path)
 
 
-def read_contours(path: Path | str, *, reference: ImageFile | None = None) -> StructureSet | LabelMap:
+def read_contours(
+    path: Path | str, *, reference: ImageFile | None = None, assume_aligned: bool = False
+) -> StructureSet | LabelMap:
     """The contours at ``path``: an RTSTRUCT as a StructureSet, any image file as a LabelMap.
 
     A DICOM Segmentation is a LabelMap, or a StructureSet where its segments overlap, which labels cannot.
 
-    reference: the image the contours were drawn on; an RTSTRUCT is matched to it.
+    reference: the image the contours were drawn on; an RTSTRUCT is matched to it. assume_aligned: use contours of another
+    frame of reference as they are.
 
     Raises InputError `rs.other_space` and the codes of the formats.
     """
@@ -82,7 +85,8 @@ def read_contours(path: Path | str, *, reference: ImageFile | None = None) -> St
             path = _only_rtstruct(path)
         if is_rtstruct(path):
             series = reference.series if reference else None
-            return read_rtstruct(path, series, reference.volume.geometry if reference else None)
+            grid = reference.volume.geometry if reference else None
+            return read_rtstruct(path, series, grid, assume_aligned=assume_aligned)
         if path.is_file():
             from jrscli.io.dicom_classes import SEGMENTATION_CLASSES, sop_class_of
 

@@ -66,7 +66,7 @@ def match_series(dataset: Dataset, series: SeriesHeader | None, *, assume_aligne
     raise InputError(
         "the structures belong to another frame of reference than the image",
         code="rs.other_space",
-        hint="give the image they were drawn on, or register the two images first",
+        hint="give the image they were drawn on, or register the two images first; if they are in one place: --assume-aligned",
     )
 
 

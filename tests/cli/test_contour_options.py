@@ -141,3 +141,14 @@ def test_convert_takes_labels_whose_axes_run_otherwise(jrs: Callable, files: Any
     assert jrs(*words, "--to", tmp_path / "a.dcm").code == 0
     (roi,) = read_rtstruct(tmp_path / "a.dcm").rois
     np.testing.assert_array_equal(rasterize(roi, files.fixed), labels.mask(3))
+
+
+def test_contours_of_another_space_are_used_only_if_asked(jrs: Callable, carry: Callable, files: Any, tmp_path: Path) -> None:
+    f = files.folder
+    words = ("convert", "contours", f / "moving-RS.dcm", "--reference", f / "fixed-ct", "--to", tmp_path / "a.nii.gz")
+    assert "--assume-aligned" in jrs(*words).failed_with(4, "rs.other_space").err
+    said = jrs(*words, "--assume-aligned")
+    assert said.code == 0
+    assert "[rs.for]" in said.err
+    far = ("propagate-contours", f / "fixed-ct", f / "moving-RS.dcm", f / "fixed-ct", "-o", tmp_path / "out")
+    jrs(*far).failed_with(4, "rs.other_space")
