@@ -2,37 +2,81 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from jrscli.cli import options
-from jrscli.cli.run import Results, Run, default_folder, stem_of
+from jrscli.cli.run import Reading, Run, default_folder, stem_of
 from jrscli.cli.talk import Talk
-from jrscli.errors import InputError, UsageError
 
-if TYPE_CHECKING:
-    from jrscli.metrics.evaluation import Evaluation
+
+class Phantom(StrEnum):
+    """Which phantom's limits the landmarks have to keep."""
+
+    deformable = "deformable"
+    rigid = "rigid"
 
 
 def evaluate(
-    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="What is taken as true.", show_default=False)],
-    prediction: Annotated[Path, typer.Argument(metavar="PREDICTION", help="What is judged.", show_default=False)],
+    reference: Annotated[
+        Path | None, typer.Argument(metavar="REFERENCE", help="What is taken as true.", show_default=False)
+    ] = None,
+    prediction: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PREDICTION", help="What is judged; several are put side by side.", show_default=False),
+    ] = None,
     image: Annotated[
-        Path | None, typer.Option("--reference", help="Image whose grid two RTSTRUCTs are compared on.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--reference", help="Image whose grid RTSTRUCTs are compared on [the series beside them].", show_default=False
+        ),
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Which metrics, with commas between them.", show_default=False)
+        str | None,
+        typer.Option(metavar="NAME,NAME", help="Which metrics, with commas between them; or all.", show_default=False),
     ] = None,
     nsd_tolerance: Annotated[
         float | None,
         typer.Option(metavar="MM", help="Tolerance of the surface Dice [largest voxel dimension].", show_default=False),
     ] = None,
-    xfm: Annotated[
-        Path | None, typer.Option(help="For landmarks: the transform that should bring them together.", show_default=False)
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Bring a prediction on another grid onto the reference's.")
+    ] = False,
+    trim_to_common: Annotated[
+        bool, typer.Option("--trim-to-common", help="Leave out slices that only one of the two reaches.")
+    ] = False,
+    l2r: Annotated[bool, typer.Option("--l2r", help="Also HD95 in voxels, as Learn2Reg has it.")] = False,
+    reader: Annotated[
+        list[Path] | None, typer.Option(help="Contours of a second reader: what readers differ by.", show_default=False)
     ] = None,
+    dose: Annotated[
+        list[Path] | None,
+        typer.Option(help="Dose for the histograms; a second one is the prediction's.", show_default=False),
+    ] = None,
+    dose_level: Annotated[
+        list[float] | None, typer.Option(metavar="GY", help="Also the volume with this dose; repeatable.", show_default=False)
+    ] = None,
+    field: Annotated[
+        Path | None, typer.Option(help="Transform fixed to moving (pull), to look at its folds.", show_default=False)
+    ] = None,
+    inverse_field: Annotated[Path | None, typer.Option(help="Its inverse: how well the two agree.", show_default=False)] = None,
+    landmarks: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="FIXED MOVING", help="Points of both images.", show_default=False)
+    ] = None,
+    xfm: Annotated[Path | None, typer.Option(help="The same as --field.", show_default=False, hidden=True)] = None,
+    tolerances: Annotated[
+        Path | None, typer.Option(metavar="FILE|srs", help="The site's limits, YAML; srs: 1 mm.", show_default=False)
+    ] = None,
+    phantom: Annotated[Phantom | None, typer.Option(help="Limits for landmarks of a phantom.", show_default=False)] = None,
+    gate: options.Gate = None,
+    gate_rule: options.GateRules = None,
+    strict: options.Strict = False,
     select: options.Select = None,
+    resample_irregular: options.ResampleIrregular = False,
+    assign_uids: options.AssignUids = False,
     output: options.Output = None,
     exist: options.Exist = options.ExistRule.suffix,
     json: options.Json = False,
@@ -41,93 +85,78 @@ def evaluate(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Compare two sets of contours (label images or RTSTRUCTs), or two lists of landmarks: table, CSV and JSON.
+    """Judge contours (label images or RTSTRUCTs), landmarks, a field or doses: table, CSV, JSON, Markdown.
+
+    Two folders are compared case by case, by the names of their files.
 
     Examples:
 
       jrs evaluate reference.nii.gz prediction.nii.gz
 
-      jrs evaluate RS-true.dcm RS-found.dcm --reference daily-ct/ --json
+      jrs evaluate RS-true.dcm RS-found.dcm --reference daily-ct/ --gate fail --gate-rule 'msd.Bladder<=3'
     """
-    names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
+    from jrscli.cli.evaluate_inputs import assess
+    from jrscli.cli.evaluate_output import judge, print_assessment, write_metrics
+    from jrscli.cli.evaluate_parts import Asked
+
+    names = _metrics(metrics, l2r)
+    rule = options.gate_mode(gate, strict)
+    asked = Asked(
+        reference,
+        prediction or (),
+        image,
+        names,
+        nsd_tolerance,
+        resample,
+        trim_to_common,
+        reader or (),
+        dose or (),
+        dose_level or (),
+        field or xfm,
+        inverse_field,
+        landmarks,
+        tolerances,
+        gate_rule or (),
+        phantom.value if phantom else "",
+        select,
+    )
+    chosen = {
+        "metrics": names,
+        "nsd_tolerance_mm": nsd_tolerance,
+        "resample": resample,
+        "trim_to_common": trim_to_common,
+        "gate": rule,
+        "rules": len(asked.rules),
+    }
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
-        run = Run("evaluate", talk, {"metrics": names, "nsd_tolerance_mm": nsd_tolerance})
-        evaluation = _evaluation(run, reference, prediction, image, xfm, names, nsd_tolerance, select)
-        run.note(evaluation.notices)
-        with run.results(default_folder(output, stem_of(reference, "evaluate")), exist.value) as results:
+        run = Run("evaluate", talk, chosen, reading=Reading(resample_irregular, assign_uids))
+        found, _ = assess(run, asked)
+        for evaluation in found.evaluations:
+            run.note(evaluation.notices)
+        talk.close_bar()
+        failure = judge(run, found, rule)
+        stem = stem_of(reference, "evaluate") if reference else "evaluate"
+        with run.results(default_folder(output, stem), exist.value) as results:
             if not results.skipped:
-                write_metrics(results, evaluation)
+                write_metrics(results, found)
         if json:
             from jrscli.report.tables import as_document
 
-            talk.finish(as_document(evaluation))
+            talk.finish(as_document(found))
         else:
-            print_table(evaluation)
+            print_assessment(found)
             talk.finish()
+        if failure:
+            raise failure
 
 
-def write_metrics(results: Results, evaluation: Evaluation) -> None:
-    """Write the metrics as JSON and CSV."""
-    from jrscli.io.output import write_bytes
-    from jrscli.report.tables import to_csv, to_json
+def _metrics(text: str | None, l2r: bool) -> list[str] | None:
+    """The metrics that were named, None for the usual ones."""
+    from jrscli.metrics.compare import DEFAULT_METRICS, LABEL_METRICS
 
-    write_bytes(to_json(evaluation).encode(), results.add("metrics-json", "metrics.json"))
-    write_bytes(to_csv(evaluation).encode(), results.add("metrics-csv", "metrics.csv"))
-
-
-def print_table(evaluation: Evaluation) -> None:
-    """The table of an evaluation on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from jrscli.report.tables import to_columns
-
-    header, lines = to_columns(evaluation)
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    for number, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if number in (0, len(header) - 1) else "right")
-    for line in lines:
-        table.add_row(*(Text(cell) for cell in line))
-    console = Console()
-    Console(width=None if console.is_terminal else 400).print(table)
-
-
-def _evaluation(
-    run: Run,
-    reference: Path,
-    prediction: Path,
-    image: Path | None,
-    xfm: Path | None,
-    metrics: list[str] | None,
-    tolerance: float | None,
-    select: str | None,
-) -> Evaluation:
-    from jrscli.io.content import kind_of
-    from jrscli.workflows.evaluate import evaluate_structures
-
-    kinds = [kind_of(reference), kind_of(prediction)]
-    if kinds == ["points", "points"]:
-        return _landmarks(reference, prediction, xfm)
-    if "points" in kinds:
-        raise InputError(
-            "landmarks can be compared with landmarks only", code="evaluate.kinds", hint="give two lists of points"
-        )
-    if xfm:
-        raise UsageError("--xfm is for landmarks", code="usage.combination", hint="leave it out, or give two lists of points")
-    grid = run.image("image", image, select=select) if image else None
-    parts = [run.contours(role, path, grid) for role, path in (("reference", reference), ("prediction", prediction))]
-    wanted: dict[str, Any] = {"metrics": metrics} if metrics else {}
-    return evaluate_structures(
-        parts[0], parts[1], grid.volume.geometry if grid else None, nsd_tolerance_mm=tolerance, progress=run.talk, **wanted
-    )
-
-
-def _landmarks(reference: Path, prediction: Path, xfm: Path | None) -> Evaluation:
-    from jrscli.io.points import read_points
-    from jrscli.io.transforms import read_transform
-    from jrscli.workflows.evaluate_transform import evaluate_points
-
-    fixed, labels = read_points(reference)
-    moving, _ = read_points(prediction)
-    return evaluate_points(fixed, moving, read_transform(xfm) if xfm else None, names=labels if all(labels) else None)
+    names = [name.strip() for name in text.split(",") if name.strip()] if text else None
+    if names == ["all"]:
+        names = [name for name in LABEL_METRICS if name != "hd95_vox_l2r"]
+    if l2r:
+        names = [*(names or DEFAULT_METRICS), "hd95_vox_l2r"]
+    return names

@@ -90,3 +90,29 @@ ResampleIrregular = Annotated[
 AssignUids = Annotated[
     bool, typer.Option("--assign-uids", help="Give DICOM images new UIDs where theirs are blank or repeated.")
 ]
+
+
+class GateMode(StrEnum):
+    """What a failed check does."""
+
+    off = "off"
+    warn = "warn"
+    fail = "fail"
+
+
+Gate = Annotated[
+    GateMode | None,
+    typer.Option("--gate", help="A failed check: not looked at, a warning, or exit code 3 [warn].", show_default=False),
+]
+GateRules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate-rule", metavar="METRIC.NAME<=N", help="A check of your own, such as 'msd.Bladder<=3'.", show_default=False
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Doubt is failure: --gate fail unless --gate says otherwise.")]
+
+
+def gate_mode(gate: GateMode | None, strict: bool) -> str:
+    """What a failed check does, from both options."""
+    return gate.value if gate else "fail" if strict else "warn"

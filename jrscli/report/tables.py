@@ -7,7 +7,8 @@ import io
 import json
 from collections.abc import Sequence
 
-from jrscli.metrics.evaluation import Evaluation
+from jrscli.metrics.assessment import Assessment, by_structure, paired_differences
+from jrscli.metrics.evaluation import Evaluation, Summary
 from jrscli.metrics.value import Value
 
 _ONLY_IN_FILES = (
@@ -17,46 +18,73 @@ _ONLY_IN_FILES = (
     "jacobian.v1(p95",
     "jacobian.v1(me",
     "neg_jac.v1(count",
+    "apl.v1(",
+    "dpl.v1(",
+    "apl_poly.v1(%",
+    "sdlogj_",
+    "bending",
+    "inverse_consistency.v1(mean",
+    "inverse_consistency.v1(outside",
 )
+FOR_REVIEW = "for review by a qualified person"
+_OF_DOSE = ("dvh.v1(Dmean", "dvh.v1(D95%", "dvh.v1(D2%", "dose_diff.v1(mean")
 
 
-def as_document(evaluation: Evaluation) -> dict[str, object]:
-    """The evaluation as one JSON object: kind, facts, rows, summary, notices; no NaN or infinity anywhere."""
+def as_document(found: Evaluation | Assessment) -> dict[str, object]:
+    """What was found as one JSON object; no NaN or infinity anywhere.
+
+    kind, facts, rows (``structures`` for contours), summary, notices; of an Assessment also its parts by kind (``dose``,
+    ``field``, ``points``), further tests (``tests``, ``paired_differences``) and the ``gate``.
+    """
+    if isinstance(found, Evaluation):
+        return _of_evaluation(found)
+    document = _of_evaluation(found.main)
+    document |= {kind: _of_evaluation(part) for kind, part in found.parts.items()}
+    if found.others:
+        document["tests"] = {label: _of_evaluation(other) for label, other in found.others.items()}
+        document["paired_differences"] = [difference.as_json() for difference in paired_differences(found)]
+    if found.verdict is not None:
+        limits = {"tolerances": found.tolerances.as_json()} if found.tolerances else {}
+        document["gate"] = {"v_mm": found.v_mm, **limits, **found.verdict.as_json()}
+    return document
+
+
+def _of_evaluation(evaluation: Evaluation) -> dict[str, object]:
+    structures = {name: {part.id: part.as_json() for part in parts} for name, parts in by_structure(evaluation).items()}
     return {
         "kind": evaluation.kind,
         **evaluation.facts,
         "structures" if evaluation.kind == "labels" else "rows": [row.as_json() for row in evaluation.rows],
         "summary": {part.id: part.as_json() for part in evaluation.summary},
+        **({"summary_by_structure": structures} if structures else {}),
         "notices": [{"code": notice.code, "message": notice.message} for notice in evaluation.notices],
     }
 
 
-def to_json(evaluation: Evaluation) -> str:
-    """The evaluation as JSON text that ends with a newline."""
-    return json.dumps(as_document(evaluation), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def to_json(found: Evaluation | Assessment) -> str:
+    """What was found as JSON text that ends with a newline."""
+    return json.dumps(as_document(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def to_csv(evaluation: Evaluation) -> str:
-    """The evaluation as CSV: one line per structure and metric, in full precision; an empty field is a missing number."""
+def to_csv(found: Evaluation | Assessment) -> str:
+    """What was found as CSV: one line per test, structure and metric, in full precision; an empty field is a missing number."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("name", "reference_number", "prediction_number", "metric", "value", "unit", "status", "limit", "flags"))
-    for row in evaluation.rows:
-        for name, value in row.values.items():
-            number = "" if value.value is None else repr(value.value)
-            writer.writerow(
-                (
-                    _plain(row.name),
-                    "" if row.number is None else row.number,
-                    "" if row.test_number is None else row.test_number,
-                    name,
-                    number,
-                    value.unit,
-                    value.status,
-                    value.limit or "",
-                    " ".join(row.flags),
-                )
-            )
+    parts: list[tuple[str, Evaluation]] = [("", found)] if isinstance(found, Evaluation) else []
+    if isinstance(found, Assessment):
+        parts = [("test 1" if found.others else "", one) for one in found.evaluations] + list(found.others.items())
+    several, cases = len({label for label, _ in parts}) > 1, any(row.case for _, one in parts for row in one.rows)
+    more = [*(["test"] if several else []), *(["case"] if cases else [])]
+    columns = ("name", "reference_number", "prediction_number", "metric", "value", "unit", "status", "limit", "flags")
+    writer.writerow((*more, *columns))
+    for label, evaluation in parts:
+        for row in evaluation.rows:
+            first = [*([_plain(label)] if several else []), *([_plain(row.case)] if cases else [])]
+            numbers = ["" if number is None else number for number in (row.number, row.test_number)]
+            for name, value in row.values.items():
+                number = "" if value.value is None else repr(value.value)
+                end = (name, number, value.unit, value.status, value.limit or "", " ".join(row.flags))
+                writer.writerow((*first, _plain(row.name), *numbers, *end))
     return text.getvalue()
 
 
@@ -66,20 +94,100 @@ def to_columns(evaluation: Evaluation, ids: Sequence[str] | None = None) -> tupl
     Missing numbers are "n/a"; the last column says why, and what to keep in mind.
     ids: the columns; by default all but the differences and components that the others tell (JSON and CSV have them all).
     """
-    shown = [name for name in evaluation.ids if not name.startswith(_ONLY_IN_FILES)]
+    shown = shown_ids(evaluation)
+    if evaluation.kind == "dose":
+        shown = [name for name in shown if name.startswith(_OF_DOSE)]
     ids = list(ids) if ids is not None else shown
     summary = {part.id: part for part in evaluation.summary}
     header = ["name", *(f"{name} {summary[name].unit}" if summary[name].unit else name for name in ids), "remarks"]
     lines = []
     for row in evaluation.rows:
         remarks = [*row.flags] if row.status == "ok" else [row.status, *row.flags]
-        lines.append([row.name, *(_text(row.values.get(name)) for name in ids), ", ".join(remarks)])
+        lines.append([row.title, *(_text(row.values.get(name)) for name in ids), ", ".join(remarks)])
     if len(evaluation.rows) > 1:
         means = ["n/a" if summary[name].mean is None else _number(summary[name].mean) for name in ids]
         left_out = max((part.left_out for part in summary.values()), default=0)
         remark = f"up to {left_out} of {len(evaluation.rows)} rows left out" if left_out else ""
         lines.append(["mean", *means, remark])
     return header, lines
+
+
+def summary_columns(summaries: Sequence[Summary]) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of the summary: n, mean, SD, median, percentiles, interval of the mean, worst row."""
+    header = ["metric", "unit", "n", "mean", "SD", "median", "p5", "p95", "95 % interval", "worst"]
+    lines = []
+    for part in summaries:
+        interval = f"{_number(part.ci95[0])} … {_number(part.ci95[1])}" if part.ci95 else "n/a"
+        numbers = [_number(number) for number in (part.mean, part.sd, part.median, part.p5, part.p95)]
+        lines.append([part.id, part.unit, str(part.n), *numbers, interval, part.worst or ""])
+    return header, lines
+
+
+def side_by_side(assessment: Assessment, ids: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of several tests against one reference: one line per structure and metric, one column per test."""
+    tests = {"test 1": assessment.main, **assessment.others}
+    titles = dict.fromkeys(row.title for one in tests.values() for row in one.rows)
+    rows = {label: {row.title: row for row in one.rows} for label, one in tests.items()}
+    lines = []
+    for title in titles:
+        for id_ in ids:
+            found = [rows[label][title].values.get(id_) if title in rows[label] else None for label in tests]
+            lines.append([title, id_, *(_text(value) for value in found)])
+    return ["name", "metric", *tests], lines
+
+
+def difference_columns(assessment: Assessment, ids: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of the paired differences of further tests from the first."""
+    lines = []
+    for part in paired_differences(assessment):
+        if part.id in ids:
+            interval = f"{_number(part.ci95[0])} … {_number(part.ci95[1])}" if part.ci95 else "n/a"
+            lines.append(
+                [f"{part.label} − test 1", part.id, part.unit, str(part.n), _number(part.mean), _number(part.sd), interval]
+            )
+    return ["difference", "metric", "unit", "n", "mean", "SD", "95 % interval"], lines
+
+
+def to_markdown(found: Evaluation | Assessment) -> str:
+    """The tables as Markdown: values, summary, paired differences, gate."""
+    main = found if isinstance(found, Evaluation) else found.main
+    parts = [_markdown(*to_columns(main)), "", _markdown(*summary_columns(main.summary))]
+    if isinstance(found, Assessment):
+        for part in found.parts.values():
+            parts += ["", _markdown(*to_columns(part))]
+        if found.others:
+            ids = shown_ids(main)
+            parts += ["", _markdown(*side_by_side(found, ids)), "", _markdown(*difference_columns(found, ids))]
+        if found.verdict is not None:
+            header, lines = gate_columns(found)
+            parts += [
+                "",
+                f"Gate: **{found.verdict.status.replace('_', ' ')}** (v = {found.v_mm:.3g} mm), {FOR_REVIEW}",
+            ]
+            parts += ["", _markdown(header, lines)]
+    return "\n".join(parts) + "\n"
+
+
+def gate_columns(assessment: Assessment, *, only_bad: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of the gate."""
+    lines = []
+    for row in assessment.verdict.rows if assessment.verdict else ():
+        if not only_bad or row.status in ("review", "fail"):
+            value = "n/a" if row.value is None else f"{_number(row.value)} {row.unit}".strip()
+            lines.append([row.structure or "whole image", row.id, row.status.replace("_", " "), value, row.limit])
+    return ["structure", "check", "status", "value", "limit"], lines
+
+
+def shown_ids(evaluation: Evaluation) -> list[str]:
+    """The metrics that a table for people shows; JSON and CSV have them all."""
+    return [name for name in evaluation.ids if not name.startswith(_ONLY_IN_FILES)]
+
+
+def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(header), line(["---"] * len(header)), *(line(cells) for cells in lines)])
 
 
 def _text(value: Value | None) -> str:

@@ -9,12 +9,17 @@ from jaxtyping import Bool, Float
 
 from jrscli.errors import UsageError
 from jrscli.metrics import deformation, landmarks, smoothness
+from jrscli.metrics.contour_checks import is_body
 from jrscli.metrics.evaluation import Evaluation, Row
 from jrscli.metrics.value import Value
 from jrscli.progress import Progress, silent
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.resample import resample_labels
+from jrscli.spatial.structures import StructureSet
 from jrscli.spatial.transform import Transform
+from jrscli.spatial.volume import LabelMap
+from jrscli.workflows.pairing import of_labels, structures_of
 
 Mask = Bool[np.ndarray, "i j k"]
 
@@ -42,6 +47,39 @@ def evaluate_points(
         rows.append(Row(name, values, flags=("outside",) if outside else ()))
     facts = {value.id: value.as_json() for value in landmarks.tre(errors)} if transform is not None else {}
     return Evaluation("points", tuple(rows), facts)
+
+
+def field_geometry(transform: Transform, image: Geometry | None) -> Geometry:
+    """The grid to look at a transform on: that of its field, within the fixed image where that is known.
+
+    Raises UsageError `evaluate.grid` for a linear transform without an image.
+    """
+    field = next((part for part in transform.parts if isinstance(part, DisplacementField)), None)
+    if field is None:
+        if image is None:
+            raise UsageError(
+                "a transform has no grid of its own", code="evaluate.grid", hint="name the fixed image: --reference IMAGE"
+            )
+        return image
+    if image is None:
+        return field.geometry
+    corners = field.geometry.world_to_index(image.corners_mm)
+    low = np.maximum(np.ceil(corners.min(axis=0) - 1e-3).astype(int), 0)
+    high = np.minimum(np.floor(corners.max(axis=0) + 1e-3).astype(int) + 1, field.geometry.shape)
+    if (high - low < 3).any():
+        return image
+    return field.geometry.cropped_to((int(low[0]), int(low[1]), int(low[2])), (int(high[0]), int(high[1]), int(high[2])))
+
+
+def masks_on(part: StructureSet | LabelMap, geometry: Geometry) -> tuple[dict[str, Mask], tuple[str, ...]]:
+    """The structures as masks on a grid, by name, and which of them are the outline of the patient."""
+    structures = of_labels(resample_labels(part, geometry)) if isinstance(part, LabelMap) else structures_of(part, geometry)
+    masks: dict[str, Mask] = {}
+    for one in structures:
+        if one.box is not None:
+            masks[one.name] = np.zeros(geometry.shape, np.bool_)
+            masks[one.name][one.box] = one.mask(one.box)
+    return masks, tuple(one.name for one in structures if is_body(one.name, one.kind))
 
 
 def evaluate_field(
