@@ -37,6 +37,8 @@ def network_grid(
     """
     base = geometry if grid.orientation is None else geometry.oriented(grid.orientation)
     wanted = np.array(grid.spacing_mm or spacing_mm or base.spacing_mm)
+    if grid.dims == 2:
+        wanted[2] = base.spacing_mm[2]
     if (np.abs(wanted / np.array(base.spacing_mm) - 1) > SAME_SPACING).any():
         base = _respaced(base, wanted)
     size = network_shape(base.shape, grid, shape)
@@ -52,19 +54,19 @@ def network_grid(
 
 
 def network_shape(shape: Sequence[int], grid: Grid, least: Sequence[int] | None = None) -> tuple[int, int, int]:
-    """The voxels of the network's grid for an image of ``shape`` voxels, already at its spacing and orientation."""
-    i, j, k = (int(n) for n in shape)
-    if grid.multiple is None:
-        assert grid.size is not None
-        if grid.patch is None:
-            return grid.size
-        a, b, c = (max(n, p) for n, p in zip((i, j, k), grid.size, strict=True))
-        return a, b, c
-    a, b, c = (
-        m * -(-max(n, low, other) // m)
-        for n, m, low, other in zip((i, j, k), grid.multiple, grid.size or (1, 1, 1), least or (1, 1, 1), strict=True)
-    )
-    return a, b, c
+    """The voxels of the network's grid for an image of ``shape`` voxels, already at its spacing and orientation.
+
+    A 2-D model takes slice after slice: the third axis stays as it is.
+    """
+    found = np.array(shape)
+    size = np.array(grid.size or (1, 1, 1))
+    if grid.multiple is not None:
+        step = np.array(grid.multiple)
+        found = step * -(-np.maximum(np.maximum(found, size), least or (1, 1, 1)) // step)
+    else:
+        found = size if grid.patch is None else np.maximum(found, size)
+    i, j, k = (int(n) for n in found)
+    return (i, j, int(shape[2])) if grid.dims == 2 else (i, j, k)
 
 
 def _respaced(geometry: Geometry, spacing_mm: np.ndarray) -> Geometry:
@@ -127,7 +129,7 @@ def prepared(
         scaled *= np.float32(spec.range[1] - spec.range[0])
         scaled += np.float32(spec.range[0])
         outside = spec.range[0]
-    return _on_grid(Volume(scaled, volume.geometry), target, transform, outside)[None]
+    return on_grid(Volume(scaled, volume.geometry), target, transform, outside)[None]
 
 
 def prepared_labels(
@@ -142,14 +144,15 @@ def prepared_labels(
     for n in range(1, count + 1):
         mask = labels.mask(n)
         if mask.any():
-            maps[n - 1] = _on_grid(Volume(mask.astype(np.float32), labels.geometry), target, transform, 0.0)
+            maps[n - 1] = on_grid(Volume(mask.astype(np.float32), labels.geometry), target, transform, 0.0)
     if channels == count:
         return maps
     rest = np.clip(1 - maps.sum(axis=0, keepdims=True), 0, 1)
     return np.concatenate([rest, maps])
 
 
-def _on_grid(volume: Volume, target: Geometry, transform: Transform | None, outside: float) -> Float32[np.ndarray, "i j k"]:
+def on_grid(volume: Volume, target: Geometry, transform: Transform | None, outside: float) -> Float32[np.ndarray, "i j k"]:
+    """The values on ``target``, linear between voxels, smoothed first where it is much coarser; only cut where voxels match."""
     if transform is None:
         shifted = _shifted(volume, target, outside)
         if shifted is not None:

@@ -1,0 +1,153 @@
+"""A model at work: volumes in, a field or probabilities out."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float32
+
+from jrscli.errors import InputError, ModelError
+from jrscli.progress import Progress, silent
+from jrscli.roles import FIELDS, INPUTS
+from jrscli.runtime.card import Input
+from jrscli.runtime.field import displacement, inverse_of
+from jrscli.runtime.pair import Pair, PairField, pair_up
+from jrscli.runtime.prepare import mass_centre, network_grid, prepared, prepared_labels
+from jrscli.runtime.probabilities import Probabilities, softmax
+from jrscli.runtime.runner import Runner
+from jrscli.runtime.store import Model
+from jrscli.spatial.affine import AffineTransform
+from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.transform import Transform
+from jrscli.spatial.volume import LabelMap, Volume
+
+
+class Predictor:
+    """What a model says of one image or of two; its graphs stay loaded from one image to the next.
+
+    runner: loads and runs the graphs (see `Runner` for the options).
+    """
+
+    def __init__(
+        self, model: Model, *, device: str = "auto", threads: int | None = None, memory_bytes: int | None = None
+    ) -> None:
+        self.model = model
+        self.card = model.card
+        self.runner = Runner(model, device=device, threads=threads, memory_bytes=memory_bytes)
+
+    @cached_property
+    def registering(self) -> str | None:
+        """The graph that gives a field."""
+        return next((name for name, graph in self.card.graphs.items() if set(graph.outputs) & set(FIELDS)), None)
+
+    @cached_property
+    def segmenting(self) -> str | None:
+        """The graph that labels one image."""
+        return next((name for name, graph in self.card.graphs.items() if "logits" in graph.outputs), None)
+
+    def segment(self, image: Volume, *, grid: Geometry | None = None, progress: Progress = silent) -> Probabilities:
+        """Where the labels probably are in the image, on the network's grid for it, or on ``grid``.
+
+        Raises ModelError `model.task` for a model that labels nothing, InputError `role.missing`.
+        """
+        name = self.segmenting
+        if name is None:
+            raise ModelError(f"{self.model.title} does not segment single images", code="model.task", hint=_LIST)
+        (role, spec), *others = self.card.graphs[name].inputs.items()
+        if others:
+            raise self._missing(others[0][0])
+        mass = mass_centre(image) if self.card.grid.centre == "mass" else None
+        target = grid or network_grid(image.geometry, self.card.grid, mass_mm=mass)
+        outputs = self.runner.run(name, {role: prepared(image, target, spec)}, progress)
+        return Probabilities(softmax(outputs["logits"]), target, self.card.labels)
+
+    def pair(self, fixed: Volume, moving: Volume, start: AffineTransform | None = None) -> Pair:
+        """Both images prepared for the graph that registers; see `pair_up`.
+
+        Raises ModelError `model.task` for a model that does not register.
+        """
+        graph = self.card.graphs[self._registering()]
+        specs = (graph.inputs.get("fixed", Input()), graph.inputs.get("moving", Input()))
+        return pair_up(fixed, moving, self.card.grid, specs, start)
+
+    def segment_pair(
+        self, pair: Pair, fixed: Volume, moving: Volume, progress: Progress = silent
+    ) -> tuple[Probabilities, Probabilities]:
+        """Where the labels probably are in both images, on the grid of the pair (the moving one as the start lays it)."""
+        fixed_maps = self.segment(fixed, grid=pair.fixed_grid, progress=progress)
+        if pair.moving_grid is None:
+            return fixed_maps, self.segment(moving, progress=progress).on(pair.fixed_grid, Transform((pair.start,)))
+        moving_maps = self.segment(moving, grid=pair.moving_grid, progress=progress)
+        return fixed_maps, Probabilities(moving_maps.array, pair.fixed_grid, moving_maps.names)
+
+    def register(
+        self,
+        pair: Pair,
+        *,
+        fixed_labels: LabelMap | None = None,
+        moving_labels: LabelMap | None = None,
+        fixed_probabilities: Probabilities | None = None,
+        moving_probabilities: Probabilities | None = None,
+        progress: Progress = silent,
+    ) -> PairField:
+        """The field that takes ``pair.moving`` onto ``pair.fixed``.
+
+        Labels that the graph needs are those given, else the most probable ones. Probabilities lie on the grid of the pair.
+
+        Raises InputError `role.missing` naming the option that supplies what is missing.
+        """
+        name = self._registering()
+        images = {"fixed": pair.fixed, "moving": pair.moving}
+        given = {"fixed": (fixed_labels, fixed_probabilities), "moving": (moving_labels, moving_probabilities)}
+        inputs: dict[str, np.ndarray] = {}
+        for role, spec in self.card.graphs[name].inputs.items():
+            side, _, what = role.partition("_")
+            if role in images:
+                inputs[role] = images[role]
+            elif side in given and what in ("labels", "probabilities"):
+                inputs[role] = self._labels(role, spec, pair, *given[side])
+            else:
+                raise self._missing(role)
+        outputs = self.runner.run(name, inputs, progress)
+        raw = next(outputs[role] for role in FIELDS if role in outputs)
+        seen = {
+            side: Probabilities(softmax(outputs[f"{side}_logits"]), pair.fixed_grid, self.card.labels)
+            for side in images
+            if f"{side}_logits" in outputs
+        }
+        meaning, shape = self.card.field, pair.fixed_grid.shape
+        regions = None
+        if meaning.kind == "region_velocity":
+            chooser = seen.get(meaning.compose)
+            regions = _hard(chooser.array) if chooser else inputs.get(f"{meaning.compose}_labels")
+        return PairField(pair, displacement(raw, meaning, shape, regions), inverse_of(raw, meaning, shape), seen)
+
+    def _registering(self) -> str:
+        if self.registering is None:
+            raise ModelError(f"{self.model.title} does not register", code="model.task", hint=_LIST)
+        return self.registering
+
+    def _labels(
+        self, role: str, spec: Input, pair: Pair, labels: LabelMap | None, probabilities: Probabilities | None
+    ) -> Float32[np.ndarray, "c i j k"]:
+        if labels is not None:
+            transform = Transform((pair.start,)) if role.startswith("moving") else None
+            return prepared_labels(labels, pair.fixed_grid, spec.channels, self.card.labels, transform)
+        if probabilities is None:
+            raise self._missing(role)
+        maps = _hard(probabilities.array) if role.endswith("labels") else probabilities.array
+        return maps if spec.channels == len(maps) else maps[1:]
+
+    def _missing(self, role: str) -> InputError:
+        option = INPUTS[role].option
+        hint = f"give it with {option} FILE" if option and option.startswith("--") else "this version of jrs cannot supply it"
+        return InputError(f"{self.model.title} needs {INPUTS[role].meaning} ({role})", code="role.missing", hint=hint)
+
+
+_LIST = "see what each model does with: jrs models list"
+
+
+def _hard(maps: Float32[np.ndarray, "c i j k"]) -> Float32[np.ndarray, "c i j k"]:
+    """1 for the most probable label of each voxel, 0 for the others."""
+    return (maps.argmax(axis=0)[None] == np.arange(len(maps))[:, None, None, None]).astype(np.float32)
