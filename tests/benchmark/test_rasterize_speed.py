@@ -1,4 +1,4 @@
-"""How long it takes to rasterise 20 ROIs on a CT of 512×512×160, beside the plain way of testing every pixel of a contour's box.
+"""How long it takes to rasterise 20 ROIs on a CT of 512×512×160, beside the plain way: every pixel of a contour's box.
 
 pytest -m benchmark tests/benchmark/test_rasterize_speed.py -s
 """
@@ -67,8 +67,8 @@ def test_twenty_rois_take_less_than_two_seconds(capsys: pytest.CaptureFixture[st
     plain = (time.perf_counter() - began - seconds) * 16
     with capsys.disabled():
         sys.stdout.write(
-            f"\n20 ROIs, {sum(len(roi.contours) for roi in rois)} contours on 512x512x160: {seconds:.2f} s; skimage.draw.polygon, "
-            f"contour by contour: {plain:.1f} s (from one slice in 16); voxels {ours} and {drawn}\n"
+            f"\n20 ROIs, {sum(len(roi.contours) for roi in rois)} contours on 512x512x160: {seconds:.2f} s; "
+            f"skimage.draw.polygon, contour by contour: {plain:.1f} s (from one slice in 16); voxels {ours} and {drawn}\n"
         )
     assert sum(voxels) > 1e7
     assert abs(drawn - ours) < 1e-3 * ours

@@ -121,7 +121,11 @@ def test_plastimatch_and_the_way_back_agree(
     assert not [line for line in said if line.startswith("Error")]
     theirs = plastimatch(requires_tool("plastimatch"), tmp_path / "rs.dcm", case.images, tmp_path / "out")
     back = read_rtstruct(tmp_path / "rs.dcm", case.header, case.geometry)
-    for roi in back.rois:
+    for roi, written in zip(back.rois, structures.rois, strict=True):
+        assert (roi.number, roi.kind) == (written.number, written.kind)
+        assert written.colour in (None, roi.colour)
+        for a, b in zip(roi.contours, written.contours, strict=True):
+            assert np.abs(a.points - b.points).max() <= 0.001
         mask, ours = case.masks[roi.number], rasterize(roi, case.geometry)
         foreign, own = dice(theirs[roi.number], mask), dice(ours, mask)
         bias = 100 * (np.count_nonzero(ours) / np.count_nonzero(mask) - 1)

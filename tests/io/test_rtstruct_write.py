@@ -98,18 +98,49 @@ def test_validator_check_can_fail(requires_tool, tmp_path, series):
     assert errors_of(tool, tmp_path / "rs.dcm")
 
 
+def plastimatch(tool, contours, images, out):
+    """The masks that plastimatch fills, by the name of the ROI."""
+    words = ["--input", contours, "--referenced-ct", images, "--output-prefix", out, "--prefix-format", "nii.gz"]
+    subprocess.run([tool, "convert", *words], check=True, capture_output=True)
+    return {f.name.split(".")[0]: sitk.GetArrayFromImage(sitk.ReadImage(str(f))).transpose(2, 1, 0) > 0 for f in out.iterdir()}
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
 def test_plastimatch_reads_the_same_voxels(requires_tool, tmp_path, series):
     tool = requires_tool("plastimatch")
     write_rtstruct(structures(), series, GRID, tmp_path / "rs.dcm")
-    subprocess.run(
-        [tool, "convert", "--input", tmp_path / "rs.dcm", "--referenced-ct", tmp_path / "ct",
-         "--output-prefix", tmp_path / "out", "--prefix-format", "nii.gz"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    theirs = plastimatch(tool, tmp_path / "rs.dcm", tmp_path / "ct", tmp_path / "out")
     for number, mask in masks().items():
         name = structures().rois[number - 1].name
-        read = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / f"{name}.nii.gz"))).transpose(2, 1, 0) > 0
-        assert 2 * (read & mask).sum() / (read.sum() + mask.sum()) >= 0.99, name
+        assert dice(theirs[name], mask) >= 0.999, name
+
+
+@pytest.mark.parametrize("made", ["as read", "from its mask"])
+def test_plastimatch_reads_the_same_tumour(requires_tool, tmp_path, made):
+    tool = requires_tool("plastimatch")
+    volume, header, _ = read_series(DATA / "sarcoma-ct" / "image")
+    found = read_rtstruct(DATA / "sarcoma-ct" / "structures.dcm", header, volume.geometry)
+    mask = rasterize(found.rois[0], volume.geometry)
+    contours = found.rois[0].contours if made == "as read" else contours_from_mask(mask, volume.geometry)
+    tumour = StructureSet((replace(found.rois[0], name="tumour", contours=contours),))
+    write_rtstruct(tumour, header, volume.geometry, tmp_path / "rs.dcm")
+    theirs = plastimatch(tool, tmp_path / "rs.dcm", DATA / "sarcoma-ct" / "image", tmp_path / "out")
+    assert dice(theirs["tumour"], mask) >= 0.999
+
+
+def test_a_real_structure_set_stays_as_it_is(tmp_path):
+    volume, header, _ = read_series(DATA / "sarcoma-ct" / "image")
+    one = read_rtstruct(DATA / "sarcoma-ct" / "structures.dcm", header, volume.geometry)
+    write_rtstruct(one, header, volume.geometry, tmp_path / "rs.dcm")
+    two = read_rtstruct(tmp_path / "rs.dcm", header, volume.geometry)
+    for a, b in zip(one.rois, two.rois, strict=True):
+        assert (a.number, a.name, a.kind) == (b.number, b.name, b.kind)
+        assert a.colour in (None, b.colour)
+        assert len(a.contours) == len(b.contours)
+        assert max(np.abs(c.points - d.points).max() for c, d in zip(a.contours, b.contours, strict=True)) <= 0.001
 
 
 @pytest.mark.parametrize("which", ["upright", "oblique"])
