@@ -1,7 +1,8 @@
 """The deformable stage: small smooth steps composed one after the other, from coarse grids to fine ones.
 
 Every step is shorter than half a voxel and smooth, so it folds nothing, nor does their composition; what rounding on the
-grid still folds is mended by `unfolded`. The scheme follows Avants et al., Medical Image Analysis 12(1), 2008,
+grid still folds is mended by `unfolded`. Both directions are sought and averaged on every level: what only one of them finds is
+mostly chance. The scheme follows Avants et al., Medical Image Analysis 12(1), 2008,
 doi:10.1016/j.media.2007.06.004, with adaptive steps as in Jena et al., FireANTs, arXiv 2404.01249; the diffusion term is ours.
 """
 
@@ -17,6 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from jrscli.engine.features import MIND_RADIUS, mind
+from jrscli.engine.folding import unfolded
+from jrscli.engine.inverse import invert
 from jrscli.nn.filters import gaussian
 from jrscli.nn.losses import FeatureDistance, LocalCorrelation, diffusion_slope
 from jrscli.nn.warp import compose, resize_field, warp
@@ -29,6 +32,7 @@ class Plan:
     shrinks: the grid of each level, as multiples of the smallest voxel size; steps: how many on each.
     step_voxels: the longest step. update_sigma: how smooth a step is, voxels. smoothness: weight of the diffusion term.
     radius: half the window of the local correlation, voxels of the finest axis. noise: see `LocalCorrelation`.
+    both_ways: average with the inverse of the opposite field after every level; twice the work.
     """
 
     shrinks: tuple[int, ...] = (4, 2, 1)
@@ -38,6 +42,7 @@ class Plan:
     smoothness: float = 0.3
     radius: float = 2.0
     noise: float = 0.01
+    both_ways: bool = True
 
 
 MOMENTUM, MEMORY = 0.8, 0.9
@@ -83,25 +88,48 @@ def deform(
 
     weight: how much each voxel counts, 0 … 1. same_contrast: local correlation if true, else distance of MIND-SSC features.
     """
-    shape = fixed.shape[2:]
     field: Tensor | None = None
     for shrink, steps in zip(plan.shrinks, plan.steps, strict=True):
-        size = level_shape(shape, spacing, shrink)
-        level_spacing = [(n - 1) * s / (m - 1) if m > 1 else s for n, m, s in zip(shape, size, spacing, strict=True)]
-        finest = min(s for s, m in zip(level_spacing, size, strict=True) if m > 1)
-        coarseness = [s / finest for s in level_spacing]
-        fixed_level, moving_level, weight_level = shrunk(fixed, size), shrunk(moving, size), shrunk(weight, size)
-        similarity: LocalCorrelation | FeatureDistance
-        if same_contrast:
-            radius = [round(plan.radius / c) for c in coarseness]
-            similarity = LocalCorrelation(fixed_level, radius, plan.noise, weight_level)
-        else:
-            similarity = FeatureDistance(mind(fixed_level, MIND_RADIUS), weight_level)
-            moving_level = mind(moving_level, MIND_RADIUS)
-        field = fixed.new_zeros(1, 3, *size) if field is None else resize_field(field, size)
-        field = _descend(field, moving_level, similarity, coarseness, plan, steps, tick)
+        level = _Level(fixed, moving, weight, spacing, shrink, same_contrast)
+        start = fixed.new_zeros(1, 3, *level.size) if field is None else resize_field(field, level.size)
+        field = level.onto(FIXED, start, plan, steps, tick)
+        if plan.both_ways:
+            opposite = unfolded(level.onto(MOVING, invert(start), plan, steps, tick))
+            field = unfolded((field + invert(opposite)) / 2)
     assert field is not None
-    return resize_field(field, shape)
+    return resize_field(field, fixed.shape[2:])
+
+
+FIXED, MOVING = 0, 1
+
+
+class _Level:
+    """Both images on one grid of the pyramid. coarseness: its voxels in those of its finest axis."""
+
+    def __init__(
+        self, fixed: Tensor, moving: Tensor, weight: Tensor, spacing: Sequence[float], shrink: int, same_contrast: bool
+    ) -> None:
+        shape = fixed.shape[2:]
+        self.size = level_shape(shape, spacing, shrink)
+        wide = [(n - 1) * s / (m - 1) if m > 1 else s for n, m, s in zip(shape, self.size, spacing, strict=True)]
+        finest = min(s for s, m in zip(wide, self.size, strict=True) if m > 1)
+        self.coarseness = [s / finest for s in wide]
+        self.same_contrast = same_contrast
+        images = shrunk(fixed, self.size), shrunk(moving, self.size)
+        self.channels = images if same_contrast else (mind(images[FIXED], MIND_RADIUS), mind(images[MOVING], MIND_RADIUS))
+        self.weight = shrunk(weight, self.size)
+
+    def onto(
+        self, target: int, start: Float[Tensor, "1 3 i j k"], plan: Plan, steps: int, tick: Callable[[], None]
+    ) -> Float[Tensor, "1 3 i j k"]:
+        """The field that takes the other image onto image ``target``, from ``start`` on."""
+        similarity: LocalCorrelation | FeatureDistance
+        if self.same_contrast:
+            radius = [round(plan.radius / c) for c in self.coarseness]
+            similarity = LocalCorrelation(self.channels[target], radius, plan.noise, self.weight)
+        else:
+            similarity = FeatureDistance(self.channels[target], self.weight)
+        return _descend(start, self.channels[1 - target], similarity, self.coarseness, plan, steps, tick)
 
 
 def _descend(
@@ -116,27 +144,50 @@ def _descend(
     """``steps`` steps on one level. Lengths are in voxels of the finest axis: ``coarseness`` voxels of each axis."""
     size = field.shape[2:]
     ratio = torch.tensor(coarseness, device=field.device, dtype=field.dtype).view(1, 3, 1, 1, 1)
-    sigma = [plan.update_sigma / c if n > 1 else 0.0 for c, n in zip(coarseness, size, strict=True)]
     thick = torch.tensor([float(n > 1) for n in size], device=field.device, dtype=field.dtype).view(1, 3, 1, 1, 1)
-    inside = gaussian(torch.ones_like(field[:, :1]), sigma).clamp_min(0.3)
-    momentum = torch.zeros_like(field)
-    power = torch.zeros_like(field[:, :1])
+    sigma = [plan.update_sigma / c if n > 1 else 0.0 for c, n in zip(coarseness, size, strict=True)]
+    # what is smoothed over two voxels or more is held on every second voxel: an eighth of the work, and the same steps
+    stride = [2 if s >= 2 else 1 for s in sigma]
+    sigma = [s / n for s, n in zip(sigma, stride, strict=True)]
+    inside = gaussian(torch.ones_like(_thinned(field[:, :1], stride)), sigma).clamp_min(0.3)
+    field = field.detach()
+    momentum: Tensor | float = 0.0
+    power: Tensor | float = 0.0
     for step in range(steps):
         field.requires_grad_()
         (slope,) = torch.autograd.grad(similarity(warp(moving, field)), field)
         with torch.no_grad():
             field = field.detach()
             slope += plan.smoothness * ratio * diffusion_slope(field * ratio, coarseness)
-            force = gaussian(-slope * field.numel() / ratio, sigma) * thick
-            momentum.mul_(MOMENTUM).add_(force, alpha=1 - MOMENTUM)
-            power.mul_(MEMORY).add_((force * force).sum(1, keepdim=True), alpha=1 - MEMORY)
+            force = gaussian(_thinned(-slope * (field.numel() / ratio * thick), stride), sigma)
+            momentum = MOMENTUM * momentum + (1 - MOMENTUM) * force
+            power = MEMORY * power + (1 - MEMORY) * (force * force).sum(1, keepdim=True)
             mean = momentum / (1 - MOMENTUM ** (step + 1))
             size2 = power / (1 - MEMORY ** (step + 1))
             move = mean / (size2.sqrt() + FLOOR * size2.mean().sqrt() + 1e-12)
             move = gaussian(move, sigma) / inside
             longest = float((move * move).sum(1).max().sqrt())
             length = plan.step_voxels * (1 - 0.8 * step / steps)
-            field = compose(move * (length / max(longest, 1.0)) / ratio, field)
+            field = compose(_widened(move * (length / max(longest, 1.0)) / ratio, size, stride), field)
         if step % 10 == 0:
             tick()
     return field
+
+
+def _thinned(x: Float[Tensor, "1 c i j k"], stride: Sequence[int]) -> Float[Tensor, "1 c l m n"]:
+    """The means of ``stride`` voxels along each axis; the last voxel counts twice where the size is odd."""
+    if max(stride) == 1:
+        return x
+    pad = [0] * 6
+    for axis, (n, step) in enumerate(zip(x.shape[2:], stride, strict=True)):
+        pad[5 - 2 * axis] = -n % step
+    return functional.avg_pool3d(functional.pad(x, pad, mode="replicate"), tuple(stride), tuple(stride))
+
+
+def _widened(x: Float[Tensor, "1 c l m n"], size: Sequence[int], stride: Sequence[int]) -> Float[Tensor, "1 c i j k"]:
+    """Values of `_thinned` back on every voxel, linearly."""
+    if max(stride) == 1:
+        return x
+    whole = [n * step for n, step in zip(x.shape[2:], stride, strict=True)]
+    i, j, k = size
+    return functional.interpolate(x, size=whole, mode="trilinear", align_corners=False)[:, :, :i, :j, :k]

@@ -147,7 +147,7 @@ def optimise(
         -weight, [1 + 2 * min(1, n - 1) for n in grid.shape], 1, [min(1, n - 1) for n in grid.shape]
     )
     plan = effort.plan(grid)
-    tick = clock.begin("deformable", sum(plan.steps) // 10)
+    tick = clock.begin("deformable", (1 + plan.both_ways) * sum(plan.steps) // 10)
     same = linear.contrast > SAME_CONTRAST
     field_voxels = deform(target, source, weight, grid.spacing_mm, plan, same_contrast=same, tick=tick)
     clock.end(contrast="same" if same else "different")
