@@ -14,16 +14,10 @@ from jrscli.spatial.stacks import draw_stacks, stack_volume_mm3
 from jrscli.spatial.structures import Roi, StructureSet
 
 SMALL_VOXELS = 100
-SMALL_PLANES = 3
 SMALL_SHARE = 0.05
 """Centres may miss the drawn volume of a small structure by this share before the pixels' coverage is asked."""
 TIE = 0.02
 """A pixel of a small structure that is covered by half, within this, goes by its centre."""
-
-
-def slice_axis(geometry: Geometry) -> int:
-    """The array axis that counts slices: the last."""
-    return 2
 
 
 def rasterize(roi: Roi, geometry: Geometry) -> Bool[np.ndarray, "i j k"]:
@@ -70,12 +64,6 @@ def coverage(roi: Roi, geometry: Geometry) -> Float32[np.ndarray, "i j k"]:
     for part, share in _covered(placed, np.moveaxis(found, placed.slice_axis, 2)):
         part[...] = share
     return np.maximum(found, draw_stacks(placed.stacks, geometry)) if placed.stacks else found
-
-
-def is_small(mask: Bool[np.ndarray, "i j k"], slice_axis: int = 2) -> bool:
-    """Whether a structure has under 100 voxels or under 3 slices."""
-    others = tuple(axis for axis in range(3) if axis != slice_axis)
-    return int(np.count_nonzero(mask)) < SMALL_VOXELS or int(np.count_nonzero(mask.any(axis=others))) < SMALL_PLANES
 
 
 def contour_volume_mm3(roi: Roi, geometry: Geometry) -> float:
