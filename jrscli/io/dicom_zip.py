@@ -21,7 +21,7 @@ def open_zip(path: Path) -> tuple[zipfile.ZipFile, list[str]]:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise InputError("the zip is damaged", code="input.zip", hint="copy it again, or unpack it by hand") from error
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     for entry in entries:
         name = PurePosixPath(entry.filename.replace("\\", "/"))
         if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:

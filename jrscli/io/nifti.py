@@ -77,11 +77,10 @@ def _read(path: Path, *, frames: bool) -> tuple[tuple[Volume, ...], tuple[Notice
             affine, notices = _ras_affine(header)
             affine = _RAS_TO_LPS @ _to_millimetres(affine, header)
             _check_claim(image, path)
-            array = _values(image)
+            array = _values(image).reshape((*shape, count), order="A")
     except _DAMAGED as error:
         raise _damaged(path) from error
     geometry = Geometry((shape[0], shape[1], shape[2]), affine)
-    array = array.reshape((*shape, count), order="A")
     return tuple(Volume(array[..., n], geometry) for n in range(count)), notices
 
 
