@@ -152,8 +152,7 @@ class Wanted:
             run.note([Notice("seg.lost", "every region is empty, so no segmentation is written")])
             return
         path, grid = results.add("seg", "SEG_space-fixed.dcm"), target.volume.geometry
-        kind = self.seg_kind.value
-        run.note(write_segmentation(masks, target.series, grid, path, kind=kind, label=label, origin=origin))
+        run.note(write_segmentation(masks, target.series, grid, path, kind=self.seg_kind.value, label=label, origin=origin))
 
 
 def _check_series(option: str, *images: ImageFile) -> None:

@@ -20,10 +20,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from jrscli.errors import InputError, JrsError, Notice, UsageError, WriteError
 from jrscli.io.content import existing
 from jrscli.io.dicom_classes import SEGMENTATION_CLASSES, sop_class_of
-from jrscli.io.dicom_references import check_referable, new_object
+from jrscli.io.dicom_references import check_referable, image_references, new_object
 from jrscli.io.dicom_values import exact_decimal, file_meta, new_uid
 from jrscli.io.dicom_walk import quiet
-from jrscli.io.dicom_write import MANUFACTURER
+from jrscli.io.dicom_write import MANUFACTURER, SOP_CLASSES
 from jrscli.io.rtstruct_write import Origin
 from jrscli.io.series_header import SeriesHeader
 from jrscli.io.software import software_version
@@ -93,6 +93,7 @@ def write_segmentation(
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
     seg.update(own)
+    _name_frames(seg, header)
     _settle(seg, new_uid(seed, "dimensions", digest.hexdigest()))
     seg.file_meta = file_meta(seg.SOPClassUID, seg.SOPInstanceUID, ExplicitVRLittleEndian)
     if numbers != list(range(1, len(numbers) + 1)):
@@ -213,14 +214,16 @@ def _sources(own: Dataset, header: SeriesHeader, geometry: Geometry) -> list[Dat
     """The slices of the series as far as highdicom asks for them, made from what is known of the series."""
     axes, spacing = geometry.axes, geometry.spacing_mm
     shared = copy.deepcopy(own)
-    shared.SOPClassUID, shared.Modality = header.sop_class_uid, header.modality or "OT"
+    # highdicom takes several sources only where each is an image of its own
+    shared.SOPClassUID = SOP_CLASSES["CT"] if header.frame_numbers else header.sop_class_uid
+    shared.Modality = header.modality or "OT"
     shared.SeriesInstanceUID = header.series_instance_uid
     shared.Columns, shared.Rows = geometry.shape[:2]
     shared.ImageOrientationPatient = [exact_decimal(x) for x in (*axes[:, 0], *axes[:, 1])]
     shared.PixelSpacing = [exact_decimal(spacing[1]), exact_decimal(spacing[0])]
     shared.SliceThickness = shared.SpacingBetweenSlices = exact_decimal(spacing[2])
     sources = []
-    for k, uid in enumerate(header.sop_instance_uids):
+    for k, uid in enumerate(_slice_uids(header)):
         image = copy.deepcopy(shared)
         image.SOPInstanceUID, image.InstanceNumber = uid, k + 1
         image.ImagePositionPatient = [exact_decimal(x) for x in geometry.index_to_world(np.array([[0.0, 0.0, k]]))[0]]
@@ -235,3 +238,27 @@ def _settle(seg: Dataset, dimensions: str) -> None:
             item.DimensionOrganizationUID = dimensions
     for item in seg.get("ContributingEquipmentSequence") or ():
         item.ContributionDateTime = seg.ContentDate + seg.ContentTime
+
+
+def _slice_uids(header: SeriesHeader) -> list[str]:
+    """A UID for each slice; made up where slices are frames of one object, which `_name_frames` names in the end."""
+    if not header.frame_numbers:
+        return list(header.sop_instance_uids)
+    return [new_uid("frame", uid, str(n)) for uid, n in zip(header.sop_instance_uids, header.frame_numbers, strict=True)]
+
+
+def _name_frames(seg: Dataset, header: SeriesHeader) -> None:
+    """Where the series is one object of many frames: name that object, and which of its frames."""
+    if not header.frame_numbers:
+        return
+    real = dict(zip(_slice_uids(header), zip(header.sop_instance_uids, header.frame_numbers, strict=True), strict=True))
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        for derivation in frame.get("DerivationImageSequence") or ():
+            for source in derivation.SourceImageSequence:
+                if source.ReferencedSOPInstanceUID in real:  # items may be one for several segments
+                    source.ReferencedSOPClassUID = header.sop_class_uid
+                    source.ReferencedSOPInstanceUID, source.ReferencedFrameNumber = real[source.ReferencedSOPInstanceUID]
+    for item in seg.ReferencedSeriesSequence:
+        item.ReferencedInstanceSequence = image_references(header)
+    if "SourceImageSequence" in seg:
+        seg.SourceImageSequence = image_references(header)

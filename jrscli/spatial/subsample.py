@@ -13,7 +13,8 @@ from jrscli.spatial.transform import Transform
 
 COARSEST_MM = 3.0
 TOLERANCE_MM = 0.1
-_GLANCE_VOXELS = 500_000
+MOST_POINTS = 4_000_000
+"""Where the error is measured at most; a large CT has ten times as many voxels, which say the same ten times over."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class Subsampled:
     """A field on a coarse grid, and what that costs.
 
     max_error_mm: the largest distance between where the field (linear between its nodes) and the transform send the centre of
-    a voxel of the image.
+    a voxel of the image; of a large image every second or third voxel is asked.
     """
 
     field: DisplacementField
@@ -31,25 +32,44 @@ class Subsampled:
 def subsample(transform: Transform, geometry: Geometry, *, tolerance_mm: float = TOLERANCE_MM) -> Subsampled:
     """``transform`` as one field over ``geometry``, on the coarsest grid tried that errs by at most ``tolerance_mm``.
 
-    Tried are 3 mm or two voxels along each axis, whichever is coarser, then half of that, and so on down to the voxels
-    themselves, where nothing is lost. The grid reaches one cell beyond the image on all sides: what is drawn on the outer half
-    of a border voxel then moves with it.
+    Tried are 3 mm or two voxels along each axis, whichever is coarser; then the grid of the transform itself, where it is one
+    field and a matrix, which loses nothing; then half of the first, and so on down to the voxels. Grids made here reach one
+    cell beyond the image on all sides: what is drawn on the outer half of a border voxel then moves with it.
     """
+    points = _every_so_many(geometry)
+    for grid in _grids(transform, geometry):
+        field = transform.displacement(grid)
+        found = Subsampled(field, _largest_error(field, transform, points))
+        if found.max_error_mm <= tolerance_mm:
+            break
+    return found
+
+
+def _grids(transform: Transform, geometry: Geometry) -> Iterator[Geometry]:
     voxels = np.array(geometry.spacing_mm)
     spacing = np.maximum(COARSEST_MM, 2 * voxels)
-    while True:
-        step = np.maximum(spacing, voxels)
-        grid = geometry.with_spacing((float(step[0]), float(step[1]), float(step[2]))).padded((1, 1, 1))
-        field = transform.displacement(grid)
-        if (step <= voxels).all():
-            return Subsampled(field, _largest_error(field, transform, geometry))
-        # a glance at some of the voxels rejects most grids that are too coarse; the figure itself comes from all voxels
-        stride = int(np.ceil((np.prod(geometry.shape) / _GLANCE_VOXELS) ** (1 / 3)))
-        if stride == 1 or _largest_error(field, transform, _every(geometry, stride)) <= tolerance_mm:
-            error = _largest_error(field, transform, geometry)
-            if error <= tolerance_mm:
-                return Subsampled(field, error)
-        spacing = spacing / 2
+    own = _own_grid(transform, geometry)
+    yield _grid_of(geometry, spacing)
+    while (spacing > voxels).any():
+        spacing = np.maximum(spacing / 2, voxels)
+        finer = _grid_of(geometry, spacing)
+        if own is not None and np.prod(own.shape) <= np.prod(finer.shape):
+            yield own
+            own = None
+        yield finer
+
+
+def _grid_of(geometry: Geometry, spacing: np.ndarray) -> Geometry:
+    x, y, z = (float(step) for step in spacing)
+    return geometry.with_spacing((x, y, z)).padded((1, 1, 1))
+
+
+def _own_grid(transform: Transform, geometry: Geometry) -> Geometry | None:
+    """The grid of the one field before matrices, where it holds the whole image: they keep straight what is straight."""
+    field, *rest = transform.parts
+    if not isinstance(field, DisplacementField) or any(isinstance(part, DisplacementField) for part in rest):
+        return None
+    return field.geometry if bool(field.geometry.contains(geometry.corners_mm).all()) else None
 
 
 def _largest_error(field: DisplacementField, transform: Transform, geometry: Geometry) -> float:
@@ -62,16 +82,23 @@ def _largest_error(field: DisplacementField, transform: Transform, geometry: Geo
 
 
 def _slabs(geometry: Geometry) -> Iterator[Geometry]:
-    """The grid in portions along its last axis: a whole CT of vectors takes half a gigabyte, twice."""
+    """The grid in portions along its last axis, so that memory stays bounded."""
     width, height, depth = geometry.shape
     thick = max(1, SLAB_VOXELS // (width * height))
     for start in range(0, depth, thick):
         yield geometry.cropped_to((0, 0, start), (width, height, min(depth, start + thick)))
 
 
-def _every(geometry: Geometry, stride: int) -> Geometry:
-    """Every ``stride``-th voxel of the grid along each axis."""
+def _every_so_many(geometry: Geometry) -> Geometry:
+    """The grid, or as many of its voxels as are asked, about equally far apart along all axes."""
+    spacing, shape = np.array(geometry.spacing_mm), np.array(geometry.shape)
+    step = spacing.min()
+    while True:
+        stride = np.maximum(1, np.round(step / spacing)).astype(int)
+        count = (shape - 1) // stride + 1
+        if np.prod(count) <= MOST_POINTS:
+            break
+        step *= 1.1
     affine = geometry.affine.copy()
     affine[:3, :3] *= stride
-    i, j, k = ((n - 1) // stride + 1 for n in geometry.shape)
-    return Geometry((i, j, k), affine)
+    return Geometry((int(count[0]), int(count[1]), int(count[2])), affine)

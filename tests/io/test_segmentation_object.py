@@ -105,6 +105,27 @@ def test_each_frame_names_the_slice_that_lies_there(case, tmp_path):
         assert float(frame.PlanePositionSequence[0].ImagePositionPatient[2]) == heights[source.ReferencedSOPInstanceUID]
 
 
+def test_frames_of_one_object_are_named_by_their_number(case, tmp_path, assert_valid_dicom):
+    masks, header, grid = case
+    count = len(header.sop_instance_uids)
+    enhanced = replace(
+        header,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2.1",
+        sop_instance_uids=("1.2.3.4",) * count,
+        frame_numbers=tuple(range(count, 0, -1)),
+    )
+    write_segmentation(masks, enhanced, grid, tmp_path / "seg.dcm")
+    assert_valid_dicom(tmp_path / "seg.dcm")
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        (source,) = frame.DerivationImageSequence[0].SourceImageSequence
+        position = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
+        k = round(float(grid.world_to_index(position[None])[0, 2]))
+        assert (source.ReferencedSOPInstanceUID, source.ReferencedFrameNumber) == ("1.2.3.4", count - k)
+    (series,) = dataset.ReferencedSeriesSequence
+    assert [item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence] == ["1.2.3.4"]
+
+
 def test_the_validator_finds_nothing(case, tmp_path, assert_valid_dicom):
     write_segmentation(*case, tmp_path / "seg.dcm")
     assert_valid_dicom(tmp_path / "seg.dcm")
