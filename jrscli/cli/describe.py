@@ -156,9 +156,13 @@ def _image(path: Path, select: str | None = None, reading: Reading = Reading()) 
 
 
 def _dicom(path: Path, select: str | None, reading: Reading) -> Document:
-    """An image, or an object of another class by its name."""
+    """An image, a registration, segmentation or dose, or an object of another class by its name."""
+    from jrscli.cli.describe_objects import describe_object
     from jrscli.io.dicom_classes import class_names
 
+    found = describe_object(path) if path.is_file() else None
+    if found is not None:
+        return found
     try:
         return _image(path, select, reading)
     except InputError as error:
