@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jrscli.cli import convert, demo, doctor, evaluate, info, propagate_contours, register, segment, warp
+from jrscli.cli import convert, demo, doctor, evaluate, export, info, propagate_contours, register, segment, train, warp
 from jrscli.cli.plain import PlainCommand
 
 commands = typer.Typer(
@@ -54,6 +54,8 @@ _add("evaluate", short_help="Compare contours or landmarks: table, CSV, JSON.")(
 _add("warp", short_help="Apply a saved transform.")(warp.warp)
 commands.add_typer(convert.commands, name="convert", short_help="Convert series, contours, fields, transforms.")
 _add("info", short_help="Say what a file or folder is.")(info.info)
+_add("train", short_help="Train a method on a list of images.")(train.train)
+_add("export", short_help="Turn a trained checkpoint into a model.")(export.export)
 _add("demo", short_help="Try it all on a small phantom study.")(demo.demo)
 _add("doctor", short_help="Check this machine.")(doctor.doctor)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -99,16 +100,19 @@ class Case:
     part: str
 
 
-def read_data(path: Path | str, *, root: Path | str | None = None) -> tuple[DataList, list[Case]]:
+def read_data(
+    path: Path | str, *, root: Path | str | None = None, changes: Mapping[str, Any] | None = None
+) -> tuple[DataList, list[Case]]:
     """The data list in a file and its cases, each of which exists.
 
-    root: in place of the root that the file names.
+    root: in place of the root that the file names. changes: keys to be set otherwise than in the file.
 
     Raises InputError `data.invalid`, `data.missing`, `data.empty`.
     """
     path = Path(path)
     try:
-        data = build(DataList, load(path.read_bytes()))
+        found = load(path.read_bytes())
+        data = build(DataList, {**found, **(changes or {})} if isinstance(found, dict) else found)
     except OSError as error:
         raise InputError(
             f"the data list {path.name} cannot be read: {error.strerror}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,13 @@ from jrscli.training.prepared import Cases
 from jrscli.training.sampling import Sampler
 from jrscli.training.settings import Settings
 from jrscli.training.validate import validate, validation_pairs
+
+Scored = Callable[[str, int, Mapping[str, float]], None]
+"""``scored(stage, rounds, scores)``: hears what a validation found."""
+
+
+def unheard(stage: str, rounds: int, scores: Mapping[str, float]) -> None:
+    """The listener that does nothing."""
 
 
 class Diverged(JrsError):
@@ -56,6 +63,7 @@ class Loop:
         device: torch.device,
         description: dict[str, Any],
         progress: Progress = silent,
+        scored: Scored = unheard,
     ) -> None:
         self.ranks = Ranks()
         self.method = method.to(device)
@@ -63,7 +71,7 @@ class Loop:
             # three times as fast as the usual layout on a CPU where layers are thin
             self.method = self.method.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.settings, self.folder, self.device = settings, folder, device
-        self.description, self.progress = description, progress
+        self.description, self.progress, self.scored = description, progress, scored
         self.validation = validation
         self.pairs = validation_pairs(validation, settings.validation_pairs)
         self.sampler = Sampler(
@@ -184,6 +192,7 @@ class Loop:
         found = validate(self.method, self.validation, self.pairs, self.device)
         self._write(stage, "validation", found)
         score = sum(value for name, value in found.items() if name in ("registration", "segmentation"))
+        self.scored(stage.name, self.state.rounds, found)
         self.state.scores = found
         if score > self.state.best_score:
             self.state.best_score = score

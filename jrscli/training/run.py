@@ -18,9 +18,11 @@ from jrscli.recipe import Method
 from jrscli.runtime.plain import plain
 from jrscli.training import checkpoint
 from jrscli.training.cases import DataList, read_data
-from jrscli.training.loop import Loop
+from jrscli.training.loop import Loop, Scored, unheard
 from jrscli.training.prepared import Cases
 from jrscli.training.settings import Settings, built
+
+CONFIG_FILE = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -57,21 +59,24 @@ def train(
     *,
     config: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
     root: Path | str | None = None,
     resume: bool = False,
     device: torch.device | None = None,
     progress: Progress = silent,
+    scored: Scored = unheard,
 ) -> Trained:
     """Train a method on a data list; the folder gets ``checkpoint.pt``, ``log.csv`` and ``config.yaml``.
 
     config: of the method; what the data list says (classes, axes) is filled in. training: of the loop (`Settings`).
+    changes: keys of the data list to be set otherwise. scored: hears every validation.
     resume: go on from the folder's checkpoint, which must be of the same method, config and settings.
 
     Raises UsageError `train.exists`, `train.other`, `settings.value`, and the errors of `read_data`.
     """
     folder = Path(folder)
     module = method_named(method)
-    listed, cases = read_data(data, root=root)
+    listed, cases = read_data(data, root=root, changes=changes)
     values = {**_from_data(module.Config, listed), **(config or {})}
     settings = built(Settings, training or {})
     torch.manual_seed(settings.seed)
@@ -104,6 +109,7 @@ def train(
         device=device or torch.device("cpu"),
         description=description,
         progress=progress,
+        scored=scored,
     )
     if loop.ranks.first:
         _write_config(folder, description)
@@ -147,4 +153,4 @@ def _write_config(folder: Path, description: Mapping[str, Any]) -> None:
     import yaml
 
     text = yaml.safe_dump(plain(description), sort_keys=False, allow_unicode=True, width=120)
-    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")

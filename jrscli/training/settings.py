@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
-from jrscli.errors import UsageError
+from jrscli.errors import InputError, UsageError
 from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.strict_yaml import YamlError, load
 from jrscli.training.augment import Augmentation
@@ -39,28 +40,52 @@ class Settings:
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """``{"config": {…}, "training": {…}}`` from ``key=value`` texts.
+    """``{"config": {…}, "training": {…}, "data": {…}}`` from ``key=value`` texts.
 
-    ``training.KEY`` sets the loop, ``training.augmentation.KEY`` the augmentation, any other KEY the method's config.
+    ``training.KEY`` sets the loop, ``training.augmentation.KEY`` the augmentation, ``data.KEY`` the data list, any other KEY
+    the method's config.
 
     Raises UsageError `settings.form`.
     """
-    found: dict[str, Any] = {"config": {}, "training": {}}
+    found: dict[str, Any] = {part: {} for part in PARTS}
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
+        path = key.strip().split(".")
+        if not equals or not all(path):
             raise UsageError(
                 f"the setting {pair} is not KEY=VALUE", code="settings.form", hint="for example --set joint_rounds=50"
             )
-        path = key.strip().split(".")
         place = found
-        for word in path[:-1] if path[0] == "training" else ["config", *path[:-1]]:
+        for word in path[:-1] if path[0] in PARTS else ["config", *path[:-1]]:
             place = place.setdefault(word, {})
         try:
             place[path[-1]] = load(value)
         except YamlError:
             place[path[-1]] = value
     return found
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file: ``config``, ``training`` and ``data``, each with keys of its own.
+
+    Raises InputError `settings.missing`, UsageError `settings.value`.
+    """
+    try:
+        found = load(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"the settings {path.name} cannot be read: {error.strerror}", code="settings.missing", hint="check the path"
+        ) from None
+    except YamlError as error:
+        raise UsageError(f"the settings {path.name} are not YAML: {error}", code="settings.value", hint=_SHAPE) from None
+    whole = isinstance(found, Mapping) and set(found) <= set(PARTS) and all(isinstance(v, Mapping) for v in found.values())
+    if not whole:
+        raise UsageError(f"the settings {path.name} have other parts than expected", code="settings.value", hint=_SHAPE)
+    return {part: dict(found.get(part, {})) for part in PARTS}
+
+
+PARTS = ("config", "training", "data")
+_SHAPE = "a settings file has the parts config, training and data, each with KEY: VALUE lines"
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""``jrs export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jrscli.cli import options
+from jrscli.cli.talk import Talk
+
+
+def export(
+    source: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or the folder that jrs train wrote.", show_default=False)
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the model: a-z, 0-9, hyphens [the method].", show_default=False)
+    ] = None,
+    details: Annotated[
+        Path | None,
+        typer.Option("--card", help="YAML file of what the card is to say besides: version, licence, limits, scores, cite, …"),
+    ] = None,
+    refine: Annotated[
+        int | None, typer.Option("--refine", min=0, help="The model's default of refinement steps.", show_default=False)
+    ] = None,
+    output: options.Output = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model of this name in the folder.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Turn CHECKPOINT into a model: the card NAME.yaml and its graphs NAME-GRAPH.onnx, which must compute what torch computes.
+
+    Examples:
+
+      jrs export runs/deepatlas --name my-deepatlas -o models
+
+      jrs export runs/deepatlas/checkpoint.pt --name my-deepatlas --card details.yaml --overwrite
+    """
+    with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
+        from jrscli.training import export as exporting
+        from jrscli.training.details import read_details
+
+        wanted = read_details(details, name=name, refine=refine, source=source)
+        folder = output or Path("jrs-out") / "models"
+        exporting.refuse_existing(folder, wanted.name, overwrite=overwrite)
+        model = exporting.export(source, folder, wanted)
+        talk.output("card", model.path)
+        for graph in model.card.graphs.values():
+            talk.output("graph", folder / graph.file)
+        talk.finish({"model": model.title, "sha256": model.sha256}, next_step=f"jrs register FIXED MOVING --model {model.path}")

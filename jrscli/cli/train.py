@@ -1,0 +1,82 @@
+"""``jrs train``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jrscli.cli import options
+from jrscli.cli.talk import Talk
+
+
+def train(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="The recipe, for example deepatlas.", show_default=False)],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The data list, a YAML file.", show_default=False)],
+    root: Annotated[
+        Path | None, typer.Option("--root", help="Folder of the images [beside the data list].", show_default=False)
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.", show_default=False)] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="One setting of the method, training.KEY of the loop, data.KEY of the data list; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")] = False,
+    output: options.Output = None,
+    json: options.Json = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of what is random [0].", show_default=False)] = None,
+    progress: options.Progress = options.ProgressKind.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train METHOD on the images of DATA; the folder gets checkpoint.pt, log.csv and config.yaml.
+
+    A training that was stopped goes on with --resume as if it had not been.
+
+    Examples:
+
+      jrs train deepatlas data.yaml -o runs/deepatlas
+
+      jrs train deepatlas data.yaml --set joint_rounds=50 --set training.seed=1 -o runs/second
+    """
+    with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
+        from jrscli.engine.device import device_named, use_threads
+        from jrscli.training import checkpoint, log, run
+        from jrscli.training.settings import merged, parse_settings, read_settings
+
+        given = parse_settings(sets or [])
+        if seed is not None:
+            given["training"] = {"seed": seed, **given["training"]}
+        settings = merged(read_settings(config), given) if config else given
+        if threads:
+            use_threads(threads)
+
+        def scored(stage: str, rounds: int, scores: Mapping[str, float]) -> None:
+            talk.say(f"{stage} {rounds}  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+
+        done = run.train(
+            method,
+            data,
+            output or Path("jrs-out") / method,
+            config=settings["config"],
+            training=settings["training"],
+            changes=settings["data"],
+            root=root,
+            resume=resume,
+            device=device_named(device),
+            progress=talk,
+            scored=scored,
+        )
+        for kind, name in (("checkpoint", checkpoint.FILE), ("log", log.FILE), ("config", run.CONFIG_FILE)):
+            talk.output(kind, done.folder / name)
+        talk.finish({"scores": dict(done.scores)}, next_step=f"jrs export {done.folder}")

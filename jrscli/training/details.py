@@ -1,0 +1,58 @@
+"""What of a model's card no checkpoint can know: its name, licence, limits, measured scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jrscli.errors import ModelError
+from jrscli.runtime import card as cards
+from jrscli.runtime.plain import PlainError, build
+from jrscli.runtime.strict_yaml import YamlError, load
+from jrscli.training import checkpoint
+
+
+@dataclass(frozen=True)
+class Details:
+    """What of a card no checkpoint can know.
+
+    scores: as in a card, filled in by who measured them. refine: steps of refinement where none are asked for.
+    """
+
+    name: str
+    version: str = "0.1.0"
+    licence: str = ""
+    refine: int = 0
+    cite: str = ""
+    limits: tuple[str, ...] = ()
+    scores: Mapping[str, cards.Scores] = dataclasses.field(default_factory=dict)
+    config: str = ""
+    date: str = ""
+
+
+def read_details(
+    path: Path | None, *, name: str | None = None, refine: int | None = None, source: Path | str | None = None
+) -> Details:
+    """The details in a YAML file (or none), with what is given besides; without a name the checkpoint's method is the name.
+
+    Raises ModelError `card.unreadable`, `card.invalid`, and the codes of `checkpoint.load`.
+    """
+    found: Any = {}
+    try:
+        if path is not None:
+            found = load(path.read_bytes())
+        given = {key: value for key, value in (("name", name), ("refine", refine)) if value is not None}
+        merged = {**found, **given} if isinstance(found, dict) else found
+        if isinstance(merged, dict) and "name" not in merged and source is not None:
+            merged["name"] = checkpoint.load(source)["method"].replace("_", "-")
+        return build(Details, merged)
+    except OSError as error:
+        raise ModelError(
+            f"the details cannot be read: {error.strerror}", code="card.unreadable", hint="check the path of --card"
+        ) from None
+    except (PlainError, YamlError) as error:
+        known = ", ".join(item.name for item in dataclasses.fields(Details))
+        raise ModelError(f"the details are not valid: {error}", code="card.invalid", hint=f"known: {known}") from None

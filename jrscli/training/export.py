@@ -1,0 +1,197 @@
+"""A checkpoint becomes a model: ONNX graphs that agree with torch, and the card that says all about them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from jrscli.errors import ModelError, WriteError
+from jrscli.recipe import Graph, Method
+from jrscli.roles import INPUTS, LOGITS
+from jrscli.runtime import card as cards
+from jrscli.runtime.golden import golden_inputs, statistics
+from jrscli.runtime.plain import PlainError, build, need
+from jrscli.runtime.session import Session
+from jrscli.runtime.store import Model, read_model
+from jrscli.training import checkpoint
+from jrscli.training.cases import DataList
+from jrscli.training.details import Details
+from jrscli.training.onnx_graph import onnx_bytes
+from jrscli.training.run import build_method
+
+AGREEMENT = 1e-4
+"""The largest difference between ONNX and torch, in the units of an output."""
+GOLDEN_SEED = 7
+
+
+def refuse_existing(folder: Path, name: str, *, overwrite: bool) -> None:
+    """Raise WriteError `output.exists` where the folder holds a card of that name, unless it may be replaced."""
+    if not overwrite and (folder / f"{name}.yaml").exists():
+        raise WriteError(
+            f"the folder holds a model {name} already", code="output.exists", hint="give another --name, or --overwrite"
+        )
+
+
+def export(source: Path | str, folder: Path | str, details: Details) -> Model:
+    """Write the graphs and the card of a trained method into a folder; nothing is left there where a check fails.
+
+    source: a checkpoint of `jrs train`, or the folder with it; of a stage that is not finished its best weights so far count.
+
+    Raises ModelError `checkpoint.missing`, `checkpoint.unreadable`, `export.failed`, `export.differs`, `card.invalid`.
+    """
+    content = checkpoint.load(source)
+    data = _data_of(content)
+    method = build_method(content["method"], content["config"])
+    method.load_state_dict(content["best"] or content["weights"])
+    method.eval()
+    return export_method(
+        method, data, Path(folder), details, method_name=content["method"], seed=int(content["settings"]["seed"])
+    )
+
+
+def export_method(method: Method, data: DataList, folder: Path, details: Details, *, method_name: str, seed: int) -> Model:
+    """The same for a method in memory.
+
+    Raises what `export` raises.
+    """
+    dims, size = data.grid.dims, data.grid.size or (1, 1, 1)
+    multiple = tuple(method.multiple if n < dims else 1 for n in range(3))
+    grid = dataclasses.replace(data.grid, multiple=(multiple[0], multiple[1], multiple[2]) if method.dynamic else None)
+    files, graphs = {}, {}
+    for graph in method.graphs():
+        inputs = {role: _input(role, data) for role in graph.inputs}
+        dynamic = method.multiple if method.dynamic else None
+        files[graph.name] = onnx_bytes(graph, [spec.channels for spec in inputs.values()], size[:dims], dynamic)
+        graphs[graph.name] = cards.Graph(
+            file=f"{details.name}-{graph.name}.onnx",
+            sha256=hashlib.sha256(files[graph.name]).hexdigest(),
+            inputs=inputs,
+            outputs={role: _output(role, data, method) for role in graph.outputs},
+        )
+    nothing = cards.Statistics(0.0, 0.0, 0.0, 0.0)
+    try:
+        card = cards.Card(
+            name=details.name,
+            method=method_name,
+            version=details.version,
+            licence=details.licence or data.licence,
+            grid=grid,
+            graphs=graphs,
+            golden=cards.Golden(GOLDEN_SEED, size, {n: dict.fromkeys(g.outputs, nothing) for n, g in graphs.items()}),
+            use=f"{cards.USE}; a network trained on {data.name}",
+            labels=data.labels,
+            field=cards.Field(method.field.kind, method.field.squarings, method.field.scale),
+            refine=details.refine,
+            departures=method.departures,
+            simulated_training=data.simulated,
+            trained=_trained(data, details, seed),
+            scores=details.scores,
+            limits=details.limits,
+            cite=details.cite,
+        )
+    except PlainError as error:
+        raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
+    card = dataclasses.replace(card, golden=_golden(card, method))
+    return _written(card, files, folder, method)
+
+
+def _data_of(content: Mapping[str, Any]) -> DataList:
+    try:
+        return build(DataList, content["data"])
+    except PlainError as error:
+        raise ModelError(
+            f"the checkpoint's data list is not valid: {error}", code="checkpoint.unreadable", hint="it is of another version"
+        ) from None
+
+
+def _input(role: str, data: DataList) -> cards.Input:
+    kind = INPUTS[role].kind
+    if kind == "image":
+        return cards.Input(channels=1, modality=data.modality, window=data.window)
+    need(kind in ("labels", "probabilities"), f"how to prepare {role} is not known")
+    return cards.Input(channels=len(data.labels))
+
+
+def _output(role: str, data: DataList, method: Method) -> cards.Output:
+    if role in LOGITS:
+        return cards.Output("logits", len(data.labels))
+    return cards.Output("voxels", data.grid.dims)
+
+
+def _trained(data: DataList, details: Details, seed: int) -> cards.Trained:
+    from jrscli import __version__
+
+    date = details.date or datetime.now(UTC).date().isoformat()
+    return cards.Trained(data.name, data.licence, "train", seed, details.config, f"jrscli {__version__}", date)
+
+
+def _golden(card: cards.Card, method: Method) -> cards.Golden:
+    """The golden run, by torch."""
+    expected = {}
+    for graph in method.graphs():
+        inputs = golden_inputs(card, graph.name)
+        arrays = _by_torch(graph, [inputs[role] for role in graph.inputs], flat=card.grid.dims == 2)
+        expected[graph.name] = {role: statistics(array) for role, array in arrays.items()}
+    return dataclasses.replace(card.golden, expected=expected)
+
+
+@torch.no_grad()
+def _by_torch(graph: Graph, arrays: list[np.ndarray], *, flat: bool) -> dict[str, np.ndarray]:
+    found = graph.module(*(torch.from_numpy(array[..., 0] if flat else array) for array in arrays))
+    outputs = found if isinstance(found, tuple) else (found,)
+    wide = [output.numpy()[..., None] if flat else output.numpy() for output in outputs]
+    return dict(zip(graph.outputs, wide, strict=True))
+
+
+def _written(card: cards.Card, files: Mapping[str, bytes], folder: Path, method: Method) -> Model:
+    """Write aside, read back, compare with torch; only then everything goes where it belongs, the card last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+        aside = Path(scratch)
+        for name, data in files.items():
+            (aside / card.graphs[name].file).write_bytes(data)
+        path = aside / f"{card.name}.yaml"
+        card.write(path)
+        model = read_model(path)
+        for graph in method.graphs():
+            _compare(model, graph)
+        for name in [*(graph.file for graph in card.graphs.values()), path.name]:
+            (aside / name).replace(folder / name)
+    return read_model(folder / path.name)
+
+
+def checked_shapes(card: cards.Card) -> list[tuple[int, int, int]]:
+    """The shapes on which a graph must agree with torch: three where its grid is dynamic, else the one it has."""
+    size = card.golden.shape
+    if card.grid.multiple is None:
+        return [size]
+    wider = tuple(n + m * (m > 1) for n, m in zip(size, card.grid.multiple, strict=True))
+    turned = tuple(
+        max(n - m * (a != 1), m) if m > 1 else n for a, (n, m) in enumerate(zip(size, card.grid.multiple, strict=True))
+    )
+    return [size, (wider[0], size[1], wider[2]), (turned[0], turned[1], turned[2])]
+
+
+def _compare(model: Model, graph: Graph) -> None:
+    session = Session(model, graph.name, "cpu", 1)
+    for shape in checked_shapes(model.card):
+        sized = dataclasses.replace(model.card, golden=dataclasses.replace(model.card.golden, shape=shape))
+        inputs = golden_inputs(sized, graph.name)
+        wanted = _by_torch(graph, [inputs[role] for role in graph.inputs], flat=model.card.grid.dims == 2)
+        for role, array in session.run(inputs).items():
+            gap = float(np.abs(array - wanted[role]).max()) if array.shape == wanted[role].shape else float("inf")
+            if not gap <= AGREEMENT:
+                raise ModelError(
+                    f"the ONNX graph {graph.name} differs from torch by {gap:.2g} ({role}, grid {shape}) "
+                    f"where {AGREEMENT:g} is allowed",
+                    code="export.differs",
+                    hint="report this with the method's name and the version of torch",
+                )
