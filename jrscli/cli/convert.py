@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jrscli.cli import options
+from jrscli.cli import options, privacy
 from jrscli.cli.convert_contours import contours
 from jrscli.cli.convert_reg import reg
 from jrscli.cli.one_file import Reference, Source, To, one_file
@@ -40,6 +40,7 @@ def series(
     resample_irregular: options.ResampleIrregular = False,
     assign_uids: options.AssignUids = False,
     exist: options.Exist = options.ExistRule.suffix,
+    deidentify: privacy.Deidentify = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -56,11 +57,17 @@ def series(
     from jrscli.io import write_image
 
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
-        run = Run("convert series", talk, {}, reading=Reading(resample_irregular, assign_uids))
+        run = Run(
+            "convert series",
+            talk,
+            {},
+            reading=Reading(resample_irregular, assign_uids),
+            privacy=privacy.Privacy(deidentify),
+        )
         image = run.image("image", source, select=select)
         as_dicom = not to.suffix
         kind = _modality(image, modality) if as_dicom else ""
-        with one_file(to, exist, talk, "series" if as_dicom else "image") as path:
+        with one_file(to, exist, talk, "series" if as_dicom else "image", run) as path:
             if as_dicom and run.got_new_uids(image):
                 from jrscli.io.dicom_repair import write_repaired
 

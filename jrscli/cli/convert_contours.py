@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jrscli.cli import contour_options, options
+from jrscli.cli import contour_options, options, privacy
 from jrscli.cli.dicom_results import SegKindName, SegKindOption
 from jrscli.cli.one_file import Source, To, needed, one_file
 from jrscli.cli.run import Reading, Run
@@ -48,6 +48,8 @@ def contours(
     resample_irregular: options.ResampleIrregular = False,
     assign_uids: options.AssignUids = False,
     exist: options.Exist = options.ExistRule.suffix,
+    deidentify: privacy.Deidentify = False,
+    anonymise_rois: privacy.AnonymiseRois = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -64,8 +66,9 @@ def contours(
       jrs convert contours RS.dcm --reference ct-folder/ --format seg --to S.dcm
     """
     chosen = {"holes": holes.value, "simplify_mm": simplify, "fill_gaps": fill_gaps, "strict": strict}
+    private = privacy.Privacy(deidentify, anonymise_rois)
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
-        run = Run("convert contours", talk, chosen, reading=Reading(resample_irregular, assign_uids))
+        run = Run("convert contours", talk, chosen, reading=Reading(resample_irregular, assign_uids), privacy=private)
         renaming = contour_options.Renaming.from_file(rename)
         image = run.image("reference", reference, select=select) if reference else None
         found = _onto(run, run.contours("contours", source, image, assume_aligned=assume_aligned), source, image)
@@ -116,7 +119,7 @@ def _to_labels(run: Run, found: StructureSet | LabelMap, image: ImageFile | None
         grid = needed(image, "contours have no grid of their own").volume.geometry
         found, notices = labels_of_structures(found, grid)
         run.note(notices)
-    with one_file(to, exist, run.talk, "labels") as path:
+    with one_file(to, exist, run.talk, "labels", run) as path:
         write_labels(found, path)
 
 
@@ -140,7 +143,7 @@ def _to_rtstruct(
         found = structures_of_labels(found, grid, holes=holes, simplify_mm=simplify_mm)
         run.note(found.notices)
     origin = Origin("converted", "jrs convert")
-    with one_file(to, exist, run.talk, "rtstruct") as path:
+    with one_file(to, exist, run.talk, "rtstruct", run) as path:
         words = "converted by jrs"
         run.note(
             write_rtstruct(
@@ -170,7 +173,7 @@ def _to_segmentation(
     grid = image.volume.geometry
     masks = Masks.of_labels(found) if isinstance(found, LabelMap) else masks_of_structures(found, grid)
     origin = Origin("converted", "jrs convert")
-    with one_file(to, exist, run.talk, "seg") as path:
+    with one_file(to, exist, run.talk, "seg", run) as path:
         run.note(write_segmentation(masks, image.series, grid, path, kind=kind.value, label="JRS_CONVERTED", origin=origin))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jrscli.cli import options
+from jrscli.cli import options, privacy
 from jrscli.cli.dicom_results import RegAccuracy, RegKind, read_reg, write_registration_object
 from jrscli.cli.one_file import Reference, To, one_file
 from jrscli.cli.run import Run, choose
@@ -42,6 +42,7 @@ def reg(
     reg_accuracy: RegAccuracy = 0.1,
     select: options.Selects = None,
     exist: options.Exist = options.ExistRule.suffix,
+    deidentify: privacy.Deidentify = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -63,7 +64,7 @@ def reg(
       jrs convert reg ants1Warp.nii.gz ants0GenericAffine.mat --to xfm.h5
     """
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
-        run = Run("convert reg", talk, {})
+        run = Run("convert reg", talk, {}, privacy=privacy.Privacy(deidentify))
         images = [
             run.image(role, path, select=choose(path, select, n)) if path else None
             for n, (role, path) in enumerate((("fixed", fixed), ("moving", moving)))
@@ -72,7 +73,7 @@ def reg(
         if to.suffix.lower() == ".dcm":
             stays, moves = (_series(image) for image in images)
             which = _kind(kind, found)
-            with one_file(to, exist, talk, "reg") as path:
+            with one_file(to, exist, talk, "reg", run) as path:
                 write_registration_object(run, which, reg_accuracy, found, stays, moves, path)
         else:
             from jrscli.io.ants import AFFINE

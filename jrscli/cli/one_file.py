@@ -14,6 +14,7 @@ from jrscli.cli.talk import Talk
 from jrscli.errors import UsageError
 
 if TYPE_CHECKING:
+    from jrscli.cli.run import Run
     from jrscli.io.image_file import ImageFile
 
 Source = Annotated[Path, typer.Argument(metavar="PATH", help="What to convert.", show_default=False)]
@@ -22,12 +23,14 @@ Reference = Annotated[Path | None, typer.Option(help="Image whose grid the resul
 
 
 @contextmanager
-def one_file(to: Path, exist: options.ExistRule, talk: Talk, kind: str) -> Iterator[Path]:
-    """A place to write the one result to; named on stdout at the end."""
+def one_file(to: Path, exist: options.ExistRule, talk: Talk, kind: str, run: Run | None = None) -> Iterator[Path]:
+    """A place to write the one result to; named on stdout at the end. run: whose privacy holds for what is written."""
     from jrscli.io.output import atomic_path
 
     with atomic_path(to, exist=exist.value) as (path, final):
         yield path
+        if run is not None:
+            run.note(run.privacy.apply(path.parent))
     talk.output(kind, final)
 
 

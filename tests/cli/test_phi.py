@@ -35,7 +35,7 @@ class Study:
 
     def __init__(self, source: Path, folder: Path) -> None:
         self.folder = folder
-        self.words: set[str] = {"XQZ", *SECRETS.values()}
+        self.words: set[str] = {"XQZNAME", ROI, *SECRETS.values()}
         for name in ("fixed", "moving"):
             for number, path in enumerate(sorted((source / f"{name}-ct").iterdir())):
                 self._copy(path, folder / f"{name}-ct" / f"XQZNAME_{number}.dcm")
@@ -102,7 +102,7 @@ def _commands(study: Study, files: Any, out: Path) -> dict[str, tuple[object, ..
         "other space": ("convert", "contours", moving_rs, "--reference", fixed, "--to", out / "labels.nii.gz"),
         "several series": ("register", study.folder, moving, "-o", out),
         "no such series": ("register", study.folder, moving, "--select", "9", "-o", out),
-        "no such roi": ("propagate-contours", moving, moving_rs, fixed, "--roi", "ROIX", "-o", out),
+        "no such roi": ("propagate-contours", moving, moving_rs, fixed, "--roi", "XQZRO", "-o", out),
         "evaluate others": ("evaluate", fixed_rs, plain / "fixed-seg.nii.gz", "--reference", fixed, "-o", out),
         "info damaged": ("info", study.path("damaged")),
         "not an image": ("register", fixed_rs, moving, "-o", out),
@@ -182,7 +182,7 @@ def test_deidentified_results_name_nobody_at_all(
     )
     assert jrs(*words).code == 0
     told = study.told_in((tmp_path / "o" / "RS_space-fixed_propagated.dcm").read_bytes().decode("latin-1"))
-    assert {"XQZNAME^ANN", "XQZ"} <= set(told)
+    assert {"XQZNAME^ANN", ROI} <= set(told)
     said = jrs(*words, "--deidentify", "--exist", "overwrite")
     assert said.code == 0, said.err
     for path in (tmp_path / "o").iterdir():
@@ -193,3 +193,25 @@ def test_deidentified_results_name_nobody_at_all(
     hashes = recorded_outputs(tmp_path / "o")
     assert hashes
     assert all(sha256_of(tmp_path / "o" / name) == digest for name, digest in hashes.items())
+
+
+@pytest.mark.parametrize("kind", ["series", "contours"])
+def test_what_is_converted_can_be_deidentified(jrs: Callable, files: Any, study: Study, tmp_path: Path, kind: str) -> None:
+    words = {
+        "series": ("series", study.path("fixed-ct"), "--to", tmp_path / "made"),
+        "contours": (
+            "contours",
+            files.folder / "fixed-seg.nii.gz",
+            "--reference",
+            study.path("fixed-ct"),
+            "--to",
+            tmp_path / "a.dcm",
+        ),
+    }[kind]
+    said = jrs("convert", *words, "--deidentify")
+    assert said.code == 0, said.err
+    made = [tmp_path / "a.dcm"] if kind == "contours" else list((tmp_path / "made").iterdir())
+    assert made
+    for path in made:
+        assert not study.told_in(path.read_bytes().decode("latin-1"))
+        assert pydicom.dcmread(path).PatientIdentityRemoved == "YES"
