@@ -114,12 +114,13 @@ def _other_files(path: Path) -> list[Path]:
 
 def _other_objects(path: Path) -> list[Document]:
     """DICOM objects that are neither image slices nor structure sets, counted by their class."""
-    from jrscli.io.dicom_classes import class_names
+    from jrscli.io.dicom_classes import READ_CLASSES, class_names
 
     found: list[Document] = []
     for name, count in class_names(path).items():
         if name != "RT Structure Set Storage" and not name.endswith("Image Storage"):
-            what = f"{count} object{'s' if count > 1 else ''} that this version does not read"
+            rest = "jrs info FILE says what is in it" if name in READ_CLASSES else "not read by this version"
+            what = f"{count} object{'s' if count > 1 else ''}, {rest}"
             found.append({"path": name, "kind": "dicom", "what": what})
     return found
 

@@ -87,6 +87,8 @@ def _registration(path: Path) -> Document:
         )
         where = "the registered frame" if own else "another frame"
         words = "identity" if link.is_identity() else facts.sentence
+        if facts.matrix and not link.is_identity():
+            words = f"{words}, then shifts by ({', '.join(f'{row[3]:.2f}' for row in facts.matrix[:3])}) mm"
         details.append(f"item {number}, {where}, {len(link.images)} images: registered -> item, {words}")
     name = "Spatial Registration" if found.kind == "rigid" else "Deformable Spatial Registration"
     return {

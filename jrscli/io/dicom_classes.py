@@ -13,6 +13,14 @@ from jrscli.io.dicom_walk import quiet, walk
 
 SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation, and Label Map Segmentation."""
+READ_CLASSES = (
+    "Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.7",  # label map segmentation, too new to have a name everywhere
+    "Spatial Registration Storage",
+    "Deformable Spatial Registration Storage",
+    "RT Dose Storage",
+)
+"""Of objects that are neither images nor structure sets, the names of those that are read."""
 
 
 def class_names(path: Path) -> dict[str, int]:
