@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jrscli.cli import contour_options, options, privacy
+from jrscli.cli import contour_options, model_choice, options, privacy
 from jrscli.cli import dicom_results as dicom
 from jrscli.cli.cine import carry_through
 from jrscli.cli.register import describe, failure_of, write_registration
@@ -55,6 +55,9 @@ def propagate_contours(
     preset: options.Preset = options.PresetName.balanced,
     reg: dicom.Reg = None,
     linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
+    model: model_choice.Model = "auto",
+    refine: model_choice.Refine = None,
+    accept_license: model_choice.AcceptLicense = False,
     dose: Annotated[
         Path | None, typer.Option("--dose", metavar="FILE", help="RTDOSE of PLANNING, carried along.", show_default=False)
     ] = None,
@@ -93,6 +96,8 @@ def propagate_contours(
     chosen = {
         "preset": preset.value,
         "linear_only": linear_only,
+        "model": model_choice.recorded(model),
+        "refine": refine,
         "body": body.value,
         "holes": holes.value,
         "simplify_mm": simplify,
@@ -128,6 +133,16 @@ def propagate_contours(
             image = run.image("daily", path, select=choose(path, select, number + 1), referred_by="a structure set")
             wanted.check(image, plan)
             start = dicom.start_of(run, reg, "auto", image, plan) if reg else "auto"
+            predictor = model_choice.predictor_for(
+                run,
+                model,
+                "register",
+                [image, plan],
+                device=device,
+                threads=threads,
+                accept_license=accept_license,
+                choosable=not linear_only,
+            )
             folder = default_folder(output, image.stem)
             if len(daily) > 1:
                 folder = folder / f"daily-{number + 1}" if output else folder.with_name(f"{folder.name}-daily-{number + 1}")
@@ -148,8 +163,11 @@ def propagate_contours(
                         renaming=renaming,
                         start=start,
                         wanted=wanted,
+                        model=predictor,
+                        refine=refine,
                         **settings,
                     )
+                    model_choice.note_device(run, predictor)
                     if dose is not None:
                         grid, pull = image.volume.geometry, carried.registration.transform
                         dicom.warp_dose_file(run, results, dose, pull, grid, image, "dose_space-fixed")

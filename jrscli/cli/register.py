@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jrscli.cli import dicom_results as dicom
-from jrscli.cli import options, privacy
+from jrscli.cli import model_choice, options, privacy
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
 from jrscli.cli.talk import Talk
 from jrscli.errors import GateFailed, UsageError
@@ -34,9 +34,15 @@ def register(
     ] = "auto",
     reg: dicom.Reg = None,
     linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
+    model: model_choice.Model = "auto",
+    refine: model_choice.Refine = None,
+    accept_license: model_choice.AcceptLicense = False,
     fixed_mask: Annotated[Path | None, typer.Option(help="Where FIXED counts (non-zero).", show_default=False)] = None,
     moving_mask: Annotated[Path | None, typer.Option(help="Where MOVING counts (non-zero).", show_default=False)] = None,
     moving_labels: Annotated[Path | None, typer.Option(help="Labels of MOVING, carried along.", show_default=False)] = None,
+    fixed_labels: Annotated[
+        Path | None, typer.Option(help="Labels of FIXED, for a model that asks for them.", show_default=False)
+    ] = None,
     write_field: Annotated[
         Path | None,
         typer.Option(
@@ -74,11 +80,15 @@ def register(
       jrs register planning-ct/ daily-ct/ --preset best -o out
 
       jrs register daily-ct/ planning-ct/ --write-reg deformable
+
+      jrs register fixed.nii.gz moving.nii.gz --model hippocampus-jrs --refine 0
     """
     chosen = {
         "preset": preset.value,
         "init": "reg" if reg else init if init in STARTS else "file",
         "linear_only": linear_only,
+        "model": model_choice.recorded(model),
+        "refine": refine,
         "inverse": not no_inverse,
         "device": device,
         "seed": seed,
@@ -108,6 +118,17 @@ def register(
             "moving_mask": run.mask("moving mask", moving_mask, moving_image.volume.geometry),
         }
         labels = run.labels("moving labels", moving_labels) if moving_labels else None
+        fixed_drawn = run.labels("fixed labels", fixed_labels) if fixed_labels else None
+        predictor = model_choice.predictor_for(
+            run,
+            model,
+            "register",
+            [fixed_image, moving_image],
+            device=device,
+            threads=threads,
+            accept_license=accept_license,
+            choosable=not (linear_only or fixed_mask or moving_mask),
+        )
         failed = None
         with run.results(default_folder(output, fixed_image.stem), exist.value) as results:
             if not results.skipped:
@@ -123,9 +144,14 @@ def register(
                     seed=seed,
                     threads=threads,
                     device=device,
+                    model=predictor,
+                    refine=refine,
+                    fixed_labels=fixed_drawn,
+                    moving_labels=labels,
                     progress=talk,
                     **masks,
                 )
+                model_choice.note_device(run, predictor)
                 failed = registration.failed
                 describe(run, registration, "reg" if reg else init)
                 write_registration(results, registration, fixed_image, moving_image, inverse=not no_inverse)
@@ -167,7 +193,8 @@ def describe(run: Run, registration: Registration, init: str) -> None:
     if registration.failed:
         run.record.status, run.record.code = "failed", "register.failed"
     run.talk.close_bar()
-    run.talk.say(f"start {registration.init}" + (" (auto: the best of several)" if init == "auto" else ""))
+    best = " (auto: the best of several)" if init == "auto" and not registration.model else ""
+    run.talk.say(f"start {registration.init}{best}")
     run.talk.say(
         f"done in {run.record.seconds():.1f} s   folds {registration.folding_percent:.3g} %   "
         f"inverse consistency p95 {registration.inverse_consistency_p95_mm:.2f} mm"

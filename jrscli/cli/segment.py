@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jrscli.cli import dicom_results as dicom
-from jrscli.cli import options, privacy
+from jrscli.cli import model_choice, options, privacy
 from jrscli.cli.register import describe, failure_of
 from jrscli.cli.run import Reading, Results, Run, default_folder
+from jrscli.cli.segment_model import no_model, segment_with
 from jrscli.cli.talk import Talk
 from jrscli.errors import UsageError
 
@@ -22,10 +23,15 @@ if TYPE_CHECKING:
 
 def segment(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image to be contoured.", show_default=False)],
-    atlas: Annotated[list[Path], typer.Option("--atlas", help="Image with known labels; repeatable.", show_default=False)],
+    atlas: Annotated[
+        list[Path] | None, typer.Option("--atlas", help="Image with known labels; repeatable.", show_default=False)
+    ] = None,
     atlas_labels: Annotated[
-        list[Path], typer.Option("--atlas-labels", help="Its labels, in the order of --atlas; repeatable.", show_default=False)
-    ],
+        list[Path] | None,
+        typer.Option("--atlas-labels", help="Its labels, in the order of --atlas; repeatable.", show_default=False),
+    ] = None,
+    model: model_choice.Model = "auto",
+    accept_license: model_choice.AcceptLicense = False,
     preset: options.Preset = options.PresetName.balanced,
     write_seg: dicom.WriteSeg = False,
     seg_kind: dicom.SegKindOption = dicom.SegKindName.binary,
@@ -46,23 +52,29 @@ def segment(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Contour IMAGE by one or more labelled atlases, which are registered to it and vote.
+    """Contour IMAGE by a model, or by one or more labelled atlases, which are registered to it and vote.
 
     A DICOM series gets an RTSTRUCT that refers to it, other images a label file.
 
     Examples:
 
+      jrs segment image.nii.gz --model hippocampus-jrs
+
       jrs segment image.nii.gz --atlas a.nii.gz --atlas-labels a-seg.nii.gz
 
       jrs segment ct-folder/ --atlas a.mha --atlas-labels a-seg.mha -o out
     """
+    atlas, atlas_labels = atlas or [], atlas_labels or []
+    if atlas and model not in ("auto", "none"):
+        raise UsageError("--model and --atlas both say how to segment", code="usage.combination", hint="leave one of them out")
     if len(atlas) != len(atlas_labels):
         raise UsageError(
             f"{len(atlas)} --atlas and {len(atlas_labels)} --atlas-labels",
             code="atlas.count",
             hint="give one --atlas-labels for each --atlas, in the same order",
         )
-    chosen = {"preset": preset.value, "device": device, "seed": seed, "atlases": len(atlas)}
+    named = model_choice.recorded(model)
+    chosen = {"preset": preset.value, "device": device, "seed": seed, "atlases": len(atlas), "model": named}
     wanted = dicom.Wanted(write_seg=write_seg, seg_kind=seg_kind)
     chosen |= {"write_seg": write_seg}
     private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
@@ -70,13 +82,27 @@ def segment(
         run = Run("segment", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids), privacy=private)
         target = run.image("image", image, select=select, referred_by="a structure set")
         wanted.check(target, target)
+        predictor = model_choice.predictor_for(
+            run,
+            model,
+            "segment",
+            [target],
+            device=device,
+            threads=threads,
+            accept_license=accept_license,
+            choosable=not atlas,
+        )
+        if predictor is None and not atlas:
+            raise no_model(run.record.facts.get("model", {}).get("reason", "--model none"))
         pairs = [
             (run.image("atlas", one).volume, run.labels("atlas labels", labels))
             for one, labels in zip(atlas, atlas_labels, strict=True)
         ]
         failures: list[str] = []
         with run.results(default_folder(output, target.stem), exist.value) as results:
-            if not results.skipped:
+            if not results.skipped and predictor is not None:
+                segment_with(run, results, predictor, target, wanted)
+            elif not results.skipped:
                 from jrscli.workflows.segment import segment_by_atlas
 
                 found = segment_by_atlas(

@@ -26,6 +26,8 @@ class Card:
     """Everything about a model but its weights.
 
     labels: the names of the channels, background first; a label's number is its channel.
+    volumes_cc: the least and the most that a label measures in images of the kind, as the model's own segmenter sees them: what
+    tells an image the model knows from others.
     requires: optional roles the model cannot do without. template: the files of the roles "template" and "template_labels".
     iterations: passes of the context loop. refine: steps of refinement by the pair optimiser, where none are asked for.
     departures: letters of the documented decisions that differ from the paper. scores: by data set.
@@ -41,6 +43,7 @@ class Card:
     golden: Golden
     use: str
     labels: tuple[str, ...] = ()
+    volumes_cc: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     field: Field = dataclasses.field(default_factory=Field)
     requires: tuple[str, ...] = ()
     template: Mapping[str, File] = dataclasses.field(default_factory=dict)
@@ -66,6 +69,7 @@ class Card:
         need(not set(self.requires) - set(INPUTS), f"requires names unknown roles: {', '.join(self.requires)}")
         known = {"template", "template_labels"}
         need(not set(self.template) - known, f"template has only {', '.join(sorted(known))}")
+        need(not set(self.volumes_cc) - set(self.labels[1:]), "volumes_cc names something that is no label")
         need(self.use.startswith(USE), f"use must begin with: {USE}")
         need(self.iterations >= 1 and self.refine >= 0, "iterations is at least 1, refine at least 0")
 

@@ -1,62 +1,24 @@
-"""Register two images: the pair optimiser, and the numbers that say how its answer behaves."""
+"""Register two images: by the pair optimiser, or by a model that it refines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
 from jrscli.errors import InputError, UsageError
 from jrscli.progress import Progress, silent
 from jrscli.spatial.affine import AffineTransform
-from jrscli.spatial.geometry import Geometry
-from jrscli.spatial.resample import resample
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
+from jrscli.workflows.registration import Registration, Step, registration_of
+
+if TYPE_CHECKING:
+    from jrscli.runtime.predict import Predictor
 
 PRESETS = ("fast", "balanced", "best")
 INITS = ("auto", "header", "centers", "moments")
-CONSISTENCY_POINTS = 50_000
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step that ran: its name, its seconds, what it found."""
-
-    name: str
-    seconds: float
-    facts: Mapping[str, float | str | int]
-
-
-@dataclass(frozen=True)
-class Registration:
-    """The answer of a registration.
-
-    transform: fixed mm -> moving mm (pull), what resamples the moving image; its parts are (field, affine).
-    inverse: moving mm -> fixed mm.
-    linear: the linear part alone. init: the start that won. failed: why the linear stage is not to be trusted, or None.
-    folding_percent: share of the field's voxels inside the fixed image with a determinant ≤ 0.
-    jacobian_min, jacobian_max: the range of the determinant there.
-    inverse_consistency_*_mm: how far points of the fixed image end from where they were after both transforms.
-    """
-
-    transform: Transform
-    inverse: Transform
-    linear: AffineTransform
-    init: str
-    failed: str | None
-    folding_percent: float
-    jacobian_min: float
-    jacobian_max: float
-    inverse_consistency_p95_mm: float
-    inverse_consistency_max_mm: float
-    steps: tuple[Step, ...]
-
-    def warp(self, moving: Volume, fixed: Geometry) -> Volume:
-        """The moving image on the fixed grid (linear interpolation; its own minimum outside)."""
-        return resample(moving, fixed, self.transform)
+_WITHOUT = "leave these options out, or register without a model: --model none"
 
 
 def register(
@@ -71,6 +33,10 @@ def register(
     seed: int = 0,
     threads: int | None = None,
     device: str = "auto",
+    model: Predictor | None = None,
+    refine: int | None = None,
+    fixed_labels: LabelMap | None = None,
+    moving_labels: LabelMap | None = None,
     progress: Progress = silent,
 ) -> Registration:
     """The transform that moves ``moving`` onto ``fixed``, whatever their modalities.
@@ -80,14 +46,35 @@ def register(
     fixed_mask, moving_mask: where each image counts (non-zero); the moving one in the deformable stage only.
     threads: of the computation, by default one per core.
     device: "auto", "cpu", "cuda" or "cuda:N".
+    model: registers in place of the pair optimiser, which then only refines its field.
+    refine: how many steps; by default those of the model's card.
+    fixed_labels, moving_labels: of the images, for a model that asks for them.
 
-    Raises UsageError `usage.preset`, `usage.init`, `usage.device`; InputError `image.flat`, `image.dims`, `mask.empty`;
-    ProviderError `provider.cuda`.
+    Raises UsageError `usage.preset`, `usage.init`, `usage.device`, `usage.combination`;
+    InputError `image.flat`, `image.dims`, `mask.empty`; ProviderError `provider.cuda`.
     """
+    _check(fixed, moving, preset, init)
+    if model is not None:
+        if linear_only or fixed_mask is not None or moving_mask is not None:
+            raise UsageError("a model takes no masks and has no linear stage alone", code="usage.combination", hint=_WITHOUT)
+        from jrscli.workflows.register_by_model import register_by_model
+
+        return register_by_model(
+            fixed,
+            moving,
+            model,
+            init=init,
+            refine=0 if refine is None and preset == "fast" else refine,
+            fixed_labels=fixed_labels,
+            moving_labels=moving_labels,
+            seed=seed,
+            threads=threads,
+            device=device,
+            progress=progress,
+        )
     from jrscli.engine.device import use_threads
     from jrscli.engine.pair import optimise
 
-    _check(fixed, moving, preset, init)
     if threads:
         use_threads(threads)
     found = optimise(
@@ -107,20 +94,14 @@ def register(
         transform, inverse = Transform((linear,)), Transform((linear.inverse(),))
     else:
         transform, inverse = Transform((found.displacement, linear)), Transform((linear.inverse(), found.inverse))
-    folding, lowest, highest = _determinants(transform, fixed.geometry)
-    p95, largest = _consistency(transform, inverse, fixed.geometry, seed)
-    return Registration(
-        transform=transform,
-        inverse=inverse,
-        linear=linear,
+    return registration_of(
+        transform,
+        inverse,
+        fixed.geometry,
         init=found.linear.start,
         failed=found.linear.failed,
-        folding_percent=folding,
-        jacobian_min=lowest,
-        jacobian_max=highest,
-        inverse_consistency_p95_mm=p95,
-        inverse_consistency_max_mm=largest,
         steps=tuple(Step(step.name, step.seconds, step.facts) for step in found.steps),
+        seed=seed,
     )
 
 
@@ -153,25 +134,4 @@ def _weight(mask: LabelMap | None, role: str) -> Volume | None:
     return Volume((mask.array != 0).astype(np.float32), mask.geometry)
 
 
-def _determinants(transform: Transform, fixed: Geometry) -> tuple[float, float, float]:
-    """Folding in %, smallest and largest determinant over the part of the field's grid that lies inside the fixed image."""
-    affine = transform.parts[-1]
-    scale = float(np.linalg.det(affine.matrix[:3, :3])) if isinstance(affine, AffineTransform) else 1.0
-    field = transform.parts[0]
-    if isinstance(field, AffineTransform):
-        return 0.0, scale, scale
-    lower = np.round(field.geometry.world_to_index(fixed.corners_mm).min(0)).astype(int)
-    upper = np.round(field.geometry.world_to_index(fixed.corners_mm).max(0)).astype(int) + 1
-    inside = tuple(slice(max(0, a), b) for a, b in zip(lower, upper, strict=True))
-    values = field.jacobian()[inside] * scale
-    return 100 * float((values <= 0).mean()), float(values.min()), float(values.max())
-
-
-def _consistency(transform: Transform, inverse: Transform, fixed: Geometry, seed: int) -> tuple[float, float]:
-    """95th percentile and largest distance (mm) from random points of the fixed image to where both transforms bring them."""
-    if transform.is_linear:
-        return 0.0, 0.0
-    rng = np.random.default_rng(seed)
-    points: Float[np.ndarray, "n 3"] = fixed.index_to_world(rng.random((CONSISTENCY_POINTS, 3)) * (np.array(fixed.shape) - 1))
-    distance = np.linalg.norm(inverse.map_points(transform.map_points(points)) - points, axis=1)
-    return float(np.percentile(distance, 95)), float(distance.max())
+__all__ = ["INITS", "PRESETS", "Registration", "Step", "register"]
