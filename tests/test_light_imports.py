@@ -71,3 +71,18 @@ def test_every_command_is_asked_for_its_help():
         mark.args[1] for mark in test_help_of_a_command_imports_nothing_heavy.pytestmark if mark.name == "parametrize"
     )
     assert sorted(listed) == sorted(command().commands)
+
+
+def test_a_registration_leaves_torch_compiler_alone():
+    program = (
+        "import numpy as np, sys\nfrom jrscli.spatial.geometry import Geometry\nfrom jrscli.spatial.volume import Volume\n"
+        "from jrscli.workflows.register import register\n"
+        "array = np.random.default_rng(0).random((12, 12, 12), np.float32)\n"
+        "image = Volume(array, Geometry((12, 12, 12), np.eye(4)))\n"
+        "register(image, image, preset='fast')\nsys.stdout.write(' '.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    modules = done.stdout.split()
+    assert "torch" in modules
+    assert "torch._dynamo" not in modules
+    assert "sympy" not in modules
