@@ -46,6 +46,7 @@ class KnownShift:
     fixed: Geometry
     failed: str | None = None
     init: str = "header"
+    model: str | None = None
     folding_percent: float = 0.0
     inverse_consistency_p95_mm: float = 0.01
     inverse_consistency_max_mm: float = 0.02

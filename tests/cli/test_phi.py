@@ -215,3 +215,25 @@ def test_what_is_converted_can_be_deidentified(jrs: Callable, files: Any, study:
     for path in made:
         assert not study.told_in(path.read_bytes().decode("latin-1"))
         assert pydicom.dcmread(path).PatientIdentityRemoved == "YES"
+
+
+def test_every_kind_of_object_is_valid_once_deidentified(
+    jrs: Callable, files: Any, optimiser: Any, study: Study, tmp_path: Path, assert_valid_dicom: Callable
+) -> None:
+    words = (
+        "propagate-contours",
+        study.path("moving-ct"),
+        study.path("moving-rs"),
+        study.path("fixed-ct"),
+        "-o",
+        tmp_path / "o",
+    )
+    said = jrs(*words, "--write-reg", "deformable", "--write-seg", "--deidentify")
+    assert said.code == 0, said.err
+    made = sorted((tmp_path / "o").glob("*.dcm"))
+    assert [path.name.split("_")[0] for path in made] == ["REG", "RS", "SEG"]
+    for path in made:
+        assert not study.told_in(path.read_bytes().decode("latin-1")), path
+        assert_valid_dicom(path)
+    spaces = {str(pydicom.dcmread(path).FrameOfReferenceUID) for path in made}
+    assert len(spaces) == 1
