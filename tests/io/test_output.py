@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,40 @@ def test_the_record_holds_hashes_and_no_paths(tmp_path: Path) -> None:
     assert document["options"]["limit"] is None
     assert document["packages"]["numpy"]
     assert document["status"] == "ok"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    """A process replaces a file again and again and is killed; the file is one of its versions, never a part of one."""
+    path, seen = tmp_path / "a.bin", set()
+    path.write_bytes(b"0" * 300_000)
+    for round_number in range(25):
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                for version in range(1, 200):
+                    with atomic_path(path, exist="overwrite") as (temporary, _):
+                        temporary.write_bytes(bytes([48 + version % 10]) * 300_000)
+            os._exit(1)
+        time.sleep(0.001 * round_number)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        data = path.read_bytes()
+        assert len(data) == 300_000
+        assert len(set(data)) == 1
+        seen.add(data[0])
+    assert len(seen) > 1  # it was in the middle of its work
+    with atomic_path(path, exist="overwrite") as (temporary, _):
+        temporary.write_bytes(b"end")
+    assert _everything(tmp_path) == ["a.bin"]
+
+
+def test_a_link_in_the_way_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").symlink_to(victim)
+    _write(tmp_path / "out", "new", exist="overwrite")
+    assert victim.read_text() == "mine"
+    assert (tmp_path / "out" / "a.txt").read_text() == "new"
+    assert not (tmp_path / "out" / "a.txt").is_symlink()
