@@ -9,10 +9,23 @@ from jrscli.errors import InputError
 MAX_VOXELS = 2_000_000_000
 MAX_BYTES = 8_000_000_000
 MAX_RATIO = 200
+MAX_TEXT = 50_000_000
+"""Bytes: a million points, a spline of any size."""
+MAX_TABLE = 5_000_000
+"""Bytes of a .json beside a file."""
 FREE_BYTES = 512_000_000
 """Up to this size any ratio is believed: a label map is mostly zeros, and those pack a thousandfold."""
 _DEFLATE_RATIO = 1040
 """More than this no deflate stream can unpack to."""
+
+
+def check_text(path: Path, limit: int = MAX_TEXT) -> None:
+    """Raise InputError `input.too_big` for a file of text that is longer than anybody writes."""
+    size = path.stat().st_size
+    if size > limit:
+        raise InputError(
+            f"{path.name} holds {size / 1e6:.0f} MB of text", code="input.too_big", hint=f"at most {limit // 1_000_000} MB"
+        )
 
 
 def check_voxels(count: float, path: Path) -> None:

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from jaxtyping import Float
 
 from jrscli.errors import GeometryError, InputError, JrsError
-from jrscli.io.caps import check_claim
+from jrscli.io.caps import check_claim, check_text
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
@@ -100,6 +100,7 @@ def _values(dataset: pyfive.Dataset, path: Path) -> np.ndarray:
 
 
 def _text(path: Path) -> Iterator[Block]:
+    check_text(path)
     kind, numbers = "", {"Parameters": np.empty(0), "FixedParameters": np.empty(0)}
     for line in path.read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition(":")

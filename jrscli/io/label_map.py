@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jrscli.errors import InputError
+from jrscli.io.caps import MAX_TABLE, check_text
 from jrscli.io.sidecar import beside, write_json
 from jrscli.spatial.volume import LabelMap, Volume
 
@@ -40,6 +41,7 @@ def read_names(path: Path) -> dict[int, str]:
     table = beside(path)
     if not table.is_file():
         return {}
+    check_text(table, MAX_TABLE)
     try:
         content = json.loads(table.read_text(encoding="utf-8"))
         names = content.get("labels", {}) if isinstance(content, dict) else {}

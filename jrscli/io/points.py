@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jrscli.errors import InputError, UsageError, WriteError
+from jrscli.io.caps import check_text
 from jrscli.io.content import existing
 
 COLUMNS = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
@@ -24,9 +25,10 @@ _RAS = np.array((-1.0, -1.0, 1.0))
 def read_points(path: Path | str) -> tuple[Float[np.ndarray, "n 3"], tuple[str, ...]]:
     """The points in LPS mm and their labels ("" where there are none).
 
-    Raises InputError `points.unreadable`, `points.header`, `points.values`, `points.empty`.
+    Raises InputError `points.unreadable`, `points.header`, `points.values`, `points.empty`, `input.too_big`.
     """
     path = existing(path)
+    check_text(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jrscli.errors import InputError, WriteError
+from jrscli.io.caps import MAX_TABLE, check_text
 from jrscli.io.software import software_version
 from jrscli.spatial.geometry import Geometry
 
@@ -71,6 +72,7 @@ def read_sidecar(path: Path) -> Sidecar | None:
     file = beside(path)
     if not file.is_file():
         return None
+    check_text(file, MAX_TABLE)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         direction: Direction = {"moving -> fixed": "moving_to_fixed", "fixed -> moving": "fixed_to_moving"}[content["images"]]  # type: ignore[assignment]
