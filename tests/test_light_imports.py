@@ -48,7 +48,21 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "command", ["register", "propagate-contours", "segment", "evaluate", "warp", "convert", "info", "demo", "doctor"]
+    "command",
+    [
+        "register",
+        "propagate-contours",
+        "segment",
+        "evaluate",
+        "warp",
+        "convert",
+        "info",
+        "demo",
+        "doctor",
+        "models",
+        "train",
+        "export",
+    ],
 )
 def test_help_of_a_command_imports_nothing_heavy(command):
     assert heavy_after(HELP.format(f", '{command}'")) == set()

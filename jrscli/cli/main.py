@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jrscli.cli import convert, demo, doctor, evaluate, export, info, propagate_contours, register, segment, train, warp
+from jrscli.cli import convert, demo, doctor, evaluate, export, info, models, propagate_contours, register, segment, train, warp
 from jrscli.cli.plain import PlainCommand
 
 commands = typer.Typer(
@@ -49,11 +49,12 @@ def _main(
 _add = partial(commands.command, cls=PlainCommand)
 _add("register", short_help="Move one image onto another.")(register.register)
 _add("propagate-contours", short_help="Carry contours to daily images.")(propagate_contours.propagate_contours)
-_add("segment", short_help="Contour an image by labelled atlases.")(segment.segment)
+_add("segment", short_help="Contour an image by a model or by atlases.")(segment.segment)
 _add("evaluate", short_help="Compare contours or landmarks: table, CSV, JSON.")(evaluate.evaluate)
 _add("warp", short_help="Apply a saved transform.")(warp.warp)
 commands.add_typer(convert.commands, name="convert", short_help="Convert series, contours, fields, transforms.")
 _add("info", short_help="Say what a file or folder is.")(info.info)
+commands.add_typer(models.commands, name="models", short_help="List, describe, check, import models.")
 _add("train", short_help="Train a method on a list of images.")(train.train)
 _add("export", short_help="Turn a trained checkpoint into a model.")(export.export)
 _add("demo", short_help="Try it all on a small phantom study.")(demo.demo)

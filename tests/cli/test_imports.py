@@ -8,7 +8,18 @@ import sys
 import pytest
 
 HEAVY = ("numpy", "torch", "onnxruntime", "SimpleITK", "nibabel", "pydicom", "scipy", "skimage", "PIL")
-COMMANDS = ("register", "propagate-contours", "segment", "evaluate", "warp", "info", "demo", "doctor", "convert series")
+COMMANDS = (
+    "register",
+    "propagate-contours",
+    "segment",
+    "evaluate",
+    "warp",
+    "info",
+    "demo",
+    "doctor",
+    "convert series",
+    "models list",
+)
 
 
 def _imported(statement: str) -> list[str]:
