@@ -19,6 +19,7 @@ from jrscli.io import write_image, write_labels
 from jrscli.io.dicom_series import read_series
 from jrscli.io.dicom_write import write_series
 from jrscli.io.points import write_points
+from jrscli.io.registration_object_write import write_deformable, write_rigid
 from jrscli.io.rtstruct_write import write_rtstruct
 from jrscli.io.sidecar import Sidecar
 from jrscli.io.transforms import write_field, write_transform
@@ -67,6 +68,11 @@ def _dicom(folder: Path, image: Volume) -> list[Case]:
     write_rtstruct(structures, header, GRID, folder / "rs.dcm", seed="fuzz")
     cases = [Case("series", "ct", series, ""), Case("rtstruct", "rs", {"rs.dcm": (folder / "rs.dcm").read_bytes()}, "rs.dcm")]
     cases += [Case("series", name, files, "") for name, files in packed(series, folder / "packed").items()]
+    shift = AffineTransform.about(np.eye(3), np.zeros(3), np.array([1.0, 2.0, 3.0]))
+    write_rigid(shift, header, header, folder / "rigid.dcm", seed="fuzz")
+    write_deformable(DisplacementField.zeros(GRID), header, header, folder / "deformable.dcm", seed="fuzz")
+    for name in ("rigid.dcm", "deformable.dcm"):
+        cases.append(Case("registration", name, {name: (folder / name).read_bytes()}, name))
     for name in _FOREIGN:
         path = get_testdata_file(name, download=False)
         if path:

@@ -12,6 +12,7 @@ from jrscli.errors import JrsError
 from jrscli.io import read_contours, read_image, read_labels
 from jrscli.io.nifti import read_frames
 from jrscli.io.points import read_points
+from jrscli.io.registration_object import read_registration
 from jrscli.io.rtstruct import read_rtstruct
 from jrscli.io.sidecar import read_sidecar
 from jrscli.io.transforms import read_transform
@@ -33,6 +34,8 @@ def use(kind: str, path: Path) -> str:
         _try(read_frames, path)
     if kind == "transform":
         outcome = _try(_transform, path)
+    if kind == "registration":
+        outcome = _try(_registration, path)
     if kind == "points":
         outcome = _try(read_points, path)
     return outcome
@@ -49,6 +52,11 @@ def _try(reader, path: Path) -> str:
 def _contours(path: Path) -> None:
     read_contours(path)
     labels_of_structures(read_rtstruct(path, geometry=GRID), GRID)
+
+
+def _registration(path: Path) -> None:
+    transform = read_registration(path).between()
+    transform.map_points(np.array([[1.0, 2.0, 3.0]]))
 
 
 def _transform(path: Path) -> None:

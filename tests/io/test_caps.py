@@ -54,7 +54,7 @@ def test_a_label_map_that_is_nearly_empty_is_read(tmp_path):
     array[3, 4, 5] = 1
     write_image(Volume(array, Geometry(array.shape, np.eye(4))), tmp_path / "seg.nii.gz")
     assert array.nbytes > 200 * (tmp_path / "seg.nii.gz").stat().st_size
-    assert read_labels(tmp_path / "seg.nii.gz").numbers() == (1,)
+    assert read_labels(tmp_path / "seg.nii.gz").numbers() == [1]
 
 
 def test_a_bomb_is_refused(tmp_path):
