@@ -62,45 +62,54 @@ def export_method(method: Method, data: DataList, folder: Path, details: Details
 
     Raises what `export` raises.
     """
-    dims, size = data.grid.dims, data.grid.size or (1, 1, 1)
-    multiple = tuple(method.multiple if n < dims else 1 for n in range(3))
-    grid = dataclasses.replace(data.grid, multiple=(multiple[0], multiple[1], multiple[2]) if method.dynamic else None)
-    files, graphs = {}, {}
-    for graph in method.graphs():
-        inputs = {role: _input(role, data) for role in graph.inputs}
-        dynamic = method.multiple if method.dynamic else None
-        files[graph.name] = onnx_bytes(graph, [spec.channels for spec in inputs.values()], size[:dims], dynamic)
-        graphs[graph.name] = cards.Graph(
-            file=f"{details.name}-{graph.name}.onnx",
-            sha256=hashlib.sha256(files[graph.name]).hexdigest(),
-            inputs=inputs,
-            outputs={role: _output(role, data, method) for role in graph.outputs},
-        )
-    nothing = cards.Statistics(0.0, 0.0, 0.0, 0.0)
+    files: dict[str, bytes] = {}
     try:
-        card = cards.Card(
-            name=details.name,
-            method=method_name,
-            version=details.version,
-            licence=details.licence or data.licence,
-            grid=grid,
-            graphs=graphs,
-            golden=cards.Golden(GOLDEN_SEED, size, {n: dict.fromkeys(g.outputs, nothing) for n, g in graphs.items()}),
-            use=f"{cards.USE}; a network trained on {data.name}",
-            labels=data.labels,
-            field=cards.Field(method.field.kind, method.field.squarings, method.field.scale),
-            refine=details.refine,
-            departures=method.departures,
-            simulated_training=data.simulated,
-            trained=_trained(data, details, seed),
-            scores=details.scores,
-            limits=details.limits,
-            cite=details.cite,
-        )
+        graphs = {graph.name: _graph(graph, method, data, details, files) for graph in method.graphs()}
+        card = _card(graphs, method, data, details, method_name, seed)
     except PlainError as error:
         raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
     card = dataclasses.replace(card, golden=_golden(card, method))
     return _written(card, files, folder, method)
+
+
+def _graph(graph: Graph, method: Method, data: DataList, details: Details, files: dict[str, bytes]) -> cards.Graph:
+    """What the card says of a graph, whose bytes go to ``files``."""
+    inputs = {role: _input(role, data) for role in graph.inputs}
+    shape = (data.grid.size or ())[: data.grid.dims]
+    dynamic = method.multiple if method.dynamic else None
+    file = f"{details.name}-{graph.name}.onnx"
+    need(bool(cards.NAME.fullmatch(details.name)), f"name {details.name!r}: small letters, digits and hyphens only")
+    content = files[graph.name] = onnx_bytes(graph, [spec.channels for spec in inputs.values()], shape, dynamic)
+    outputs = {role: _output(role, data) for role in graph.outputs}
+    return cards.Graph(file=file, sha256=hashlib.sha256(content).hexdigest(), inputs=inputs, outputs=outputs)
+
+
+def _card(
+    graphs: Mapping[str, cards.Graph], method: Method, data: DataList, details: Details, method_name: str, seed: int
+) -> cards.Card:
+    """The card, its golden run still empty."""
+    size = data.grid.size or (1, 1, 1)
+    i, j, k = (method.multiple if n < data.grid.dims else 1 for n in range(3))
+    nothing = cards.Statistics(0.0, 0.0, 0.0, 0.0)
+    return cards.Card(
+        name=details.name,
+        method=method_name,
+        version=details.version,
+        licence=details.licence or data.licence,
+        grid=dataclasses.replace(data.grid, multiple=(i, j, k) if method.dynamic else None),
+        graphs=graphs,
+        golden=cards.Golden(GOLDEN_SEED, size, {n: dict.fromkeys(g.outputs, nothing) for n, g in graphs.items()}),
+        use=f"{cards.USE}; a network trained on {data.name}",
+        labels=data.labels,
+        field=cards.Field(method.field.kind, method.field.squarings, method.field.scale),
+        refine=details.refine,
+        departures=method.departures,
+        simulated_training=data.simulated,
+        trained=_trained(data, details, seed),
+        scores=details.scores,
+        limits=details.limits,
+        cite=details.cite,
+    )
 
 
 def _data_of(content: Mapping[str, Any]) -> DataList:
@@ -120,7 +129,7 @@ def _input(role: str, data: DataList) -> cards.Input:
     return cards.Input(channels=len(data.labels))
 
 
-def _output(role: str, data: DataList, method: Method) -> cards.Output:
+def _output(role: str, data: DataList) -> cards.Output:
     if role in LOGITS:
         return cards.Output("logits", len(data.labels))
     return cards.Output("voxels", data.grid.dims)

@@ -1,0 +1,100 @@
+"""The data list: who is where, what is missing, what is refused."""
+
+import pytest
+
+from jrscli.errors import InputError
+from jrscli.runtime.card import Grid
+from jrscli.training.cases import DataList, Split, read_data
+from jrscli.training.prepared import Cases, prepare_case
+
+from .conftest import write_list
+
+
+def test_patients_are_found_and_divided(study):
+    _, cases = read_data(study)
+    assert [(case.patient, case.part) for case in cases] == [
+        *((str(n), "train") for n in range(5)),
+        ("5", "validation"),
+        ("6", "validation"),
+        ("7", "test"),
+    ]
+
+
+def test_a_case_without_a_label_file_is_unlabelled(study, tmp_path):
+    listed = write_list(
+        tmp_path / "listed.yaml",
+        images=None,
+        label_files=None,
+        split=None,
+        cases=[
+            {"patient": "a", "image": "images/case_0.nii.gz"},
+            {"patient": "b", "image": "images/case_1.nii.gz", "labels": "labels/case_1.nii.gz"},
+        ],
+    )
+    data, cases = read_data(listed, root=study.parent)
+    assert [case.labels is None for case in cases] == [True, False]
+    assert prepare_case(data, cases[0]).labels is None
+    assert Cases(data, cases, "train").labelled == [1]
+
+
+def test_few_shot_hides_the_labels_of_training_cases_only(study):
+    _, cases = read_data(study, changes={"labelled": 2})
+    assert sum(case.labels is not None for case in cases if case.part == "train") == 2
+    assert all(case.labels is not None for case in cases if case.part != "train")
+    _, other = read_data(study, changes={"labelled": 2, "labelled_seed": 1})
+    assert [case.labels for case in other] != [case.labels for case in cases]
+
+
+def test_fractions_divide_by_patient_and_keep_to_their_seed():
+    patients = [str(n) for n in range(20)]
+    parts = Split(validation_fraction=0.2, test_fraction=0.1).parts(patients)
+    assert sorted(parts.values()) == ["test"] * 2 + ["train"] * 14 + ["validation"] * 4
+    assert parts == Split(validation_fraction=0.2, test_fraction=0.1).parts(patients[::-1])
+    assert parts != Split(validation_fraction=0.2, test_fraction=0.1, seed=1).parts(patients)
+
+
+def test_images_come_as_the_runtime_prepares_them(study):
+    data, cases = read_data(study)
+    case = prepare_case(data, cases[0])
+    assert case.image.shape == (1, 32, 32, 32)
+    assert case.labels.shape == (32, 32, 32)
+    assert (float(case.image.min()), float(case.image.max())) == (0, 1)
+    assert float(case.image[0][case.labels == 2].mean()) > float(case.image[0][case.labels == 1].mean()) > 0.2
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "says"),
+    [
+        ({"shape": [1]}, "data.invalid", "unknown key shape"),
+        ({"images": None}, "data.invalid", "either cases, or images"),
+        ({"images": "images/*_*.nii.gz"}, "data.invalid", "one *"),
+        ({"labels": ["background"]}, "data.invalid", "at least one more"),
+        ({"grid": {"multiple": [16, 16, 16]}}, "data.invalid", "grid.size"),
+        ({"split": {"validation": ["1"], "test": ["1"]}}, "data.invalid", "validation and for test"),
+        ({"images": "nowhere/*.nii.gz"}, "data.empty", "0 training cases"),
+        ({"images": None, "cases": [{"patient": "a", "image": "images/none.nii.gz"}]}, "data.missing", "none.nii.gz"),
+    ],
+)
+def test_a_wrong_list_is_refused(study, tmp_path, changes, code, says):
+    with pytest.raises(InputError) as caught:
+        read_data(write_list(tmp_path / "data.yaml", **changes), root=study.parent)
+    assert caught.value.code == code
+    assert says in caught.value.message
+
+
+def test_a_label_without_a_name_is_refused(study, tmp_path):
+    data, cases = read_data(write_list(tmp_path / "data.yaml", labels=["background", "left"]), root=study.parent)
+    with pytest.raises(InputError) as caught:
+        prepare_case(data, cases[0])
+    assert caught.value.code == "labels.unknown"
+
+
+def test_one_patient_in_two_parts_is_refused(study, tmp_path):
+    entries = [{"patient": "a", "image": f"images/case_{n}.nii.gz", "part": part} for n, part in enumerate(["train", "test"])]
+    with pytest.raises(InputError) as caught:
+        read_data(write_list(tmp_path / "data.yaml", images=None, label_files=None, cases=entries), root=study.parent)
+    assert "one patient" in caught.value.message
+
+
+def test_an_empty_list_of_labels_is_a_study_without_any():
+    assert DataList(name="n", licence="l", grid=Grid(size=(16, 16, 16)), images="*.nii").labels == ()

@@ -1,0 +1,138 @@
+"""Every recipe in methods/ keeps the contract: found by name, so a new one is tested as soon as its file is there."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from jrscli import methods
+from jrscli.roles import INPUTS, OUTPUTS
+from jrscli.runtime.golden import check_golden
+from jrscli.runtime.session import Session
+from jrscli.training import checkpoint
+from jrscli.training.details import Details
+from jrscli.training.export import AGREEMENT, checked_shapes, export
+from jrscli.training.run import build_method, method_named, train
+
+NAMES = methods.names()
+
+PARAMETERS = {"deepatlas": 1_150_574, "siamese": 2_102_070}
+"""With the default config: a change of a network is seen here first."""
+
+SHORT = {
+    "deepatlas": {"pretrain_register": 1, "pretrain_segment": 1, "joint_rounds": 1, "register_repeats": 2},
+    "siamese": {"widths": [4, 6, 8], "segment_rounds": 1, "joint_rounds": 1},
+}
+"""A config with which every stage takes one round."""
+
+QUICK = {"validate_every": 1000, "checkpoint_every": 1, "validation_pairs": 1}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def trained(name, study, tmp_path_factory):
+    """One round of every stage."""
+    folder = tmp_path_factory.mktemp(f"run-{name}")
+    train(name, study, folder, config=SHORT[name], training=QUICK)
+    return folder
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_the_tables_above_are_complete():
+    assert set(PARAMETERS) == set(SHORT) == set(NAMES)
+
+
+def test_it_is_described(name):
+    module = method_named(name)
+    assert "doi:" in module.__doc__ or "arXiv" in module.__doc__
+    assert dataclasses.is_dataclass(module.Config)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        module.Config().classes = 5
+
+
+def test_it_has_as_many_weights_as_ever(name):
+    method = build_method(name, {})
+    assert sum(weight.numel() for weight in method.parameters()) == PARAMETERS[name]
+
+
+def test_its_stages_train_networks_it_has_and_its_graphs_speak_of_roles(name):
+    method = build_method(name, {})
+    for stage in method.stages():
+        assert stage.turns
+        for turn in stage.turns:
+            assert set(turn.trains) <= set(method.networks)
+    assert 1 <= len(method.graphs()) <= 3
+    for graph in method.graphs():
+        assert set(graph.inputs) <= set(INPUTS)
+        assert set(graph.outputs) <= set(OUTPUTS)
+
+
+def test_each_loss_falls_on_one_batch(name, study):
+    """A few steps of each turn of the last stage on the same batch."""
+    from jrscli.training.cases import read_data
+    from jrscli.training.prepared import Cases
+    from jrscli.training.sampling import Sampler
+
+    torch.manual_seed(0)
+    method = build_method(name, SHORT[name])
+    data, cases = read_data(study)
+    stage = method.stages()[-1]
+    batch = Sampler(Cases(data, cases, "train"), seed=0, device=torch.device("cpu")).draw(stage.batches, 0, 0, 0, 0)
+    for turn in stage.turns:
+        weights = [weight for network in turn.trains for weight in method.networks[network].parameters()]
+        optimiser = torch.optim.Adam(weights, lr=1e-3)
+        totals = []
+        for _ in range(4):
+            loss = sum(turn.loss(batch).values())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            totals.append(float(loss.detach()))
+        assert math.isfinite(totals[-1])
+        assert totals[-1] < totals[0], turn.trains
+
+
+def test_a_resumed_run_is_the_unbroken_one(name, study, trained, tmp_path):
+    """Stopped after the first stage; the weights agree bit for bit."""
+    first, second = build_method(name, SHORT[name]).stages()[:2]
+
+    def stop(stage, done, total):
+        if stage == second.name:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(name, study, tmp_path, config=SHORT[name], training=QUICK, progress=stop)
+    assert checkpoint.load(tmp_path)["stage"] == 1, first.name
+    train(name, study, tmp_path, config=SHORT[name], training=QUICK, resume=True)
+    one, other = (checkpoint.load(folder)["weights"] for folder in (trained, tmp_path))
+    assert [key for key in one if not torch.equal(one[key], other[key])] == []
+
+
+@pytest.mark.slow
+def test_it_exports_what_torch_computes(name, trained, tmp_path):
+    model = export(trained, tmp_path, Details(f"{name}-test"))
+    method = build_method(name, SHORT[name])
+    method.load_state_dict(checkpoint.load(trained)["weights"])
+    method.eval()
+    assert len(checked_shapes(model.card)) == (3 if method.dynamic else 1)
+    for graph in method.graphs():
+        session = Session(model, graph.name, "cpu", 1)
+        check_golden(session)
+        for shape in checked_shapes(model.card):
+            rng = np.random.default_rng(0)
+            given = {role: rng.random((1, 1, *shape), dtype=np.float32) for role in graph.inputs}
+            with torch.no_grad():
+                wanted = graph.module(*(torch.from_numpy(given[role]) for role in graph.inputs))
+            found = session.run(given)[graph.outputs[0]]
+            assert float(np.abs(found - wanted.numpy()).max()) <= AGREEMENT
+    assert model.card.simulated_training
+    assert model.card.trained.data == "ellipsoids"

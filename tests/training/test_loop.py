@@ -1,0 +1,167 @@
+"""The loop: frozen networks stay, a stop costs at most one interval, a resumed run is the unbroken one."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from jrscli.errors import JrsError, ModelError, UsageError
+from jrscli.recipe import Stage, Turn
+from jrscli.training import checkpoint
+from jrscli.training.run import build_method, train
+
+QUICK = {"validate_every": 1000, "checkpoint_every": 2, "validation_pairs": 1}
+SHORT = {"widths": [4, 6, 8], "segment_rounds": 3, "joint_rounds": 3}
+
+
+def weights(folder):
+    return checkpoint.load(folder)["weights"]
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(stage, rounds):
+    def listen(name, done, total):
+        if (name, done) == (stage, rounds):
+            raise Stopped
+
+    return listen
+
+
+def test_what_a_turn_does_not_train_stays_as_it_is(study, tmp_path):
+    """Weights and running statistics of the frozen network, bit for bit."""
+    from jrscli.methods import deepatlas
+
+    stages = deepatlas.DeepAtlas.stages
+    before = {}
+
+    def only_registration(self):
+        before.update({key: value.clone() for key, value in self.networks["segment"].state_dict().items()})
+        turn = Turn(("register",), self.registration_loss, repeats=2)
+        return [Stage("only", (turn,), 1, keep_best=False)]
+
+    deepatlas.DeepAtlas.stages = only_registration
+    try:
+        train("deepatlas", study, tmp_path, training=QUICK, changes={"labelled": 1})
+    finally:
+        deepatlas.DeepAtlas.stages = stages
+    after = weights(tmp_path)
+    assert before
+    assert all(torch.equal(after[f"networks.segment.{key}"], value) for key, value in before.items())
+
+
+def test_a_resumed_run_is_the_unbroken_one(study, tmp_path):
+    train("siamese", study, tmp_path / "whole", config=SHORT, training=QUICK)
+    with pytest.raises(Stopped):
+        train("siamese", study, tmp_path / "broken", config=SHORT, training=QUICK, progress=stop_at("joint", 3))
+    assert checkpoint.load(tmp_path / "broken")["rounds"] == 2
+    train("siamese", study, tmp_path / "broken", config=SHORT, training=QUICK, resume=True)
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert (tmp_path / "whole/log.csv").read_text() == (tmp_path / "broken/log.csv").read_text()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 here")
+def test_kill_minus_nine_leaves_the_last_checkpoint(study, tmp_path):
+    program = (
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "from jrscli.training.run import train\n"
+        f"train('siamese', sys.argv[1], sys.argv[2], config={ {**SHORT, 'segment_rounds': 100000}!r}, training={QUICK!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(study), str(tmp_path)], env=dict(os.environ))
+    file = tmp_path / checkpoint.FILE
+    try:
+        for _ in range(600):
+            if file.exists() and checkpoint.load(tmp_path)["rounds"] >= 4:
+                break
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    done = checkpoint.load(tmp_path)["rounds"]
+    assert done >= 4
+    assert done % 2 == 0
+    with (tmp_path / "log.csv").open() as log:
+        last = max(int(row["round"]) for row in csv.DictReader(log))
+    assert last - done <= QUICK["checkpoint_every"]
+
+
+def test_another_setting_is_no_resumption(study, tmp_path):
+    train("siamese", study, tmp_path, config={**SHORT, "joint_rounds": 1}, training=QUICK)
+    with pytest.raises(UsageError) as caught:
+        train("siamese", study, tmp_path, config=SHORT, training=QUICK, resume=True)
+    assert caught.value.code == "train.other"
+    with pytest.raises(UsageError) as caught:
+        train("siamese", study, tmp_path, config=SHORT, training=QUICK)
+    assert caught.value.code == "train.exists"
+
+
+def test_a_loss_that_is_no_number_stops_the_training(study, tmp_path, monkeypatch):
+    from jrscli.methods.siamese import Siamese
+
+    monkeypatch.setattr(Siamese, "segmentation_loss", lambda self, batch: {"odd": batch.fixed.sum() * torch.nan})
+    with pytest.raises(JrsError) as caught:
+        train("siamese", study, tmp_path, config=SHORT, training=QUICK)
+    assert caught.value.code == "train.diverged"
+    assert "odd" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "code"),
+    [
+        ({"width": 3}, {}, "settings.value"),
+        ({}, {"grid": {"size": [40, 32, 32]}}, "data.grid"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(study, tmp_path, config, changes, code):
+    with pytest.raises(UsageError) as caught:
+        train("siamese", study, tmp_path / "new", config=config, training=QUICK, changes=changes)
+    assert caught.value.code == code
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_unknown_method_names_those_that_exist():
+    with pytest.raises(UsageError, match="deepatlass") as caught:
+        build_method("deepatlass", {})
+    assert "deepatlas" in caught.value.hint
+
+
+def test_rates_fall_as_the_stage_says():
+    turn = Turn(("a",), lambda batch: None)
+    steps = Stage("s", (turn,), 10, decay=(0.5, 0.8))
+    assert [round(steps.rate_factor(n), 3) for n in (0, 4, 5, 9)] == [1, 1, 0.2, 0.04]
+    curve = Stage("s", (turn,), 10, cosine=True)
+    assert curve.rate_factor(0) == 1
+    assert curve.rate_factor(5) == pytest.approx(0.5)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    file = tmp_path / checkpoint.FILE
+    checkpoint.save(file, {"weights": {"a": torch.zeros(1000)}})
+    whole = file.read_bytes()
+    for data in (whole[: len(whole) // 2], b"", b"text"):
+        file.write_bytes(data)
+        with pytest.raises(ModelError) as caught:
+            checkpoint.load(file)
+        assert caught.value.code == "checkpoint.unreadable"
+
+
+def test_a_checkpoint_runs_no_code(tmp_path):
+    class Sly:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"format": 1, "weights": Sly()}, tmp_path / "sly.pt")
+    with pytest.raises(ModelError):
+        checkpoint.load(tmp_path / "sly.pt")
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,76 @@
+"""Draws: repeatable, of two patients, honest about missing labels; augmentation moves image and labels alike."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from jrscli.training.augment import Augmentation, augment
+from jrscli.training.cases import read_data
+from jrscli.training.prepared import Cases
+from jrscli.training.sampling import Sampler
+
+CPU = torch.device("cpu")
+
+
+def sampler(study, **options):
+    data, cases = read_data(study, changes=options.pop("changes", None))
+    return Sampler(Cases(data, cases, "train"), **{"seed": 0, "device": CPU, **options})
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in ((one.fixed, other.fixed), (one.moving, other.moving)))
+
+
+def test_a_step_draws_the_same_whatever_was_drawn_before(study):
+    fresh, used = (sampler(study, augmentation=Augmentation()) for _ in range(2))
+    for n in range(3):
+        used.draw("pairs", 0, n, 0, 0)
+    assert same(fresh.draw("pairs", 1, 5, 0, 2), used.draw("pairs", 1, 5, 0, 2))
+    assert not same(fresh.draw("pairs", 1, 5, 0, 2), used.draw("pairs", 1, 5, 0, 3))
+    assert not same(fresh.draw("pairs", 0, 0, 0, 0), sampler(study, seed=1).draw("pairs", 0, 0, 0, 0))
+    assert not same(fresh.draw("pairs", 0, 0, 0, 0), sampler(study, rank=1).draw("pairs", 0, 0, 0, 0))
+
+
+def test_pairs_are_of_two_patients(study):
+    drawn = sampler(study)
+    pairs = [drawn.draw("pairs", 0, n, 0, 0) for n in range(20)]
+    assert not any(torch.equal(batch.fixed, batch.moving) for batch in pairs)
+
+
+def test_few_labels_are_drawn_often_and_none_are_made_up(study):
+    drawn = sampler(study, changes={"labelled": 1})
+    batches = [drawn.draw("pairs", 0, n, 0, 0) for n in range(60)]
+    mixed = [bool(batch.has_fixed_labels[0]) != bool(batch.has_moving_labels[0]) for batch in batches]
+    assert sum(mixed) / 60 > 0.5  # by chance alone it would be 0.4
+    for batch in batches:
+        assert bool(torch.isnan(batch.fixed_labels).all()) is not bool(batch.has_fixed_labels[0])
+
+
+def test_labelled_batches_have_labels(study):
+    drawn = sampler(study, changes={"labelled": 1}, batch=2)
+    batch = drawn.draw("labelled", 0, 0, 0, 0)
+    assert batch.moving is None
+    assert bool(batch.has_fixed_labels.all())
+    assert torch.allclose(batch.fixed_labels.sum(1), torch.ones(2, 32, 32, 32))
+    with pytest.raises(ValueError, match="'moving'"):
+        batch.pair()
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (16, 20, 18)])
+def test_image_and_labels_move_alike(shape):
+    """An image that is its own label map is still that after it was moved."""
+    labels = torch.zeros(shape, dtype=torch.long)
+    labels[6:12, 8:14] = 1
+    one_hot = functional.one_hot(labels, 2).movedim(-1, 0).float()
+    still = Augmentation(gamma=0, gain=0, noise=0, chance=1)
+    image, moved = augment(one_hot[1:], one_hot, still, torch.Generator().manual_seed(0))
+    assert torch.allclose(image, moved[1:], atol=1e-5)
+    assert not torch.allclose(moved, one_hot)
+    assert torch.allclose(moved.sum(0), torch.ones(shape), atol=1e-5)
+
+
+def test_nothing_happens_without_amounts():
+    image = torch.rand(1, 8, 8, 8)
+    none = Augmentation(0, 0, 0, 0, 5, 0, 0, 0, chance=1)
+    found, _ = augment(image, torch.zeros(2, 8, 8, 8), none, torch.Generator().manual_seed(0))
+    assert torch.allclose(found, image, atol=1e-5)
