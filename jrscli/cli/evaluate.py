@@ -74,6 +74,7 @@ def evaluate(
     gate: options.Gate = None,
     gate_rule: options.GateRules = None,
     strict: options.Strict = False,
+    report: options.Report = True,
     select: options.Select = None,
     resample_irregular: options.ResampleIrregular = False,
     assign_uids: options.AssignUids = False,
@@ -85,7 +86,7 @@ def evaluate(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Judge contours (label images or RTSTRUCTs), landmarks, a field or doses: table, CSV, JSON, Markdown.
+    """Judge contours (label images or RTSTRUCTs), landmarks, a field or doses: table, CSV, JSON, Markdown, report.
 
     Two folders are compared case by case, by the names of their files.
 
@@ -93,7 +94,7 @@ def evaluate(
 
       jrs evaluate reference.nii.gz prediction.nii.gz
 
-      jrs evaluate RS-true.dcm RS-found.dcm --reference daily-ct/ --gate fail --gate-rule 'msd.Bladder<=3'
+      jrs evaluate RS-true.dcm RS-found.dcm --reference daily-ct/ --gate fail
     """
     from jrscli.cli.evaluate_inputs import assess
     from jrscli.cli.evaluate_output import judge, print_assessment, write_metrics
@@ -130,22 +131,26 @@ def evaluate(
     }
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
         run = Run("evaluate", talk, chosen, reading=Reading(resample_irregular, assign_uids))
-        found, _ = assess(run, asked)
+        found, material = assess(run, asked)
         for evaluation in found.evaluations:
             run.note(evaluation.notices)
         talk.close_bar()
-        failure = judge(run, found, rule)
+        failure = judge(run, found.verdict, found.v_mm, rule)
         stem = stem_of(reference, "evaluate") if reference else "evaluate"
         with run.results(default_folder(output, stem), exist.value) as results:
             if not results.skipped:
                 write_metrics(results, found)
+                if report:
+                    from jrscli.cli.evaluate_report import write_report
+
+                    write_report(run, results, found, material)
         if json:
             from jrscli.report.tables import as_document
 
             talk.finish(as_document(found))
         else:
             print_assessment(found)
-            talk.finish()
+            talk.finish(next_step=f"look at {results.folder / 'report.html'}" if report and not results.skipped else None)
         if failure:
             raise failure
 

@@ -12,6 +12,7 @@ from jrscli.errors import GateFailed, Notice
 if TYPE_CHECKING:
     from jrscli.metrics.assessment import Assessment
     from jrscli.metrics.evaluation import Evaluation
+    from jrscli.metrics.gates import Verdict
 
 
 def write_metrics(results: Results, found: Evaluation | Assessment) -> None:
@@ -60,16 +61,15 @@ def print_assessment(found: Assessment) -> None:
 _STATUSES = ("pass", "review", "fail", "not_assessed")
 
 
-def judge(run: Run, found: Assessment, gate: str) -> GateFailed | None:
+def judge(run: Run, verdict: Verdict | None, v_mm: float, gate: str) -> GateFailed | None:
     """Say and record the verdict; the failure where the gate is "fail" and a row fails.
 
     Names of structures stay in the tables: what is said and recorded here has none.
     """
-    verdict = found.verdict
     if verdict is None or gate == "off":
         return None
     count = {status: sum(row.status == status for row in verdict.rows) for status in _STATUSES}
-    run.record.facts["gate"] = {"mode": gate, "status": verdict.status, "rows": count, "v_mm": found.v_mm}
+    run.record.facts["gate"] = {"mode": gate, "status": verdict.status, "rows": count, "v_mm": v_mm}
     if verdict.status == "fail":
         words = f"{count['fail']} of {len(verdict.rows)} checks fail"
         if gate == "fail":

@@ -110,6 +110,7 @@ GateRules = Annotated[
         "--gate-rule", metavar="METRIC.NAME<=N", help="A check of your own, such as 'msd.Bladder<=3'.", show_default=False
     ),
 ]
+Report = Annotated[bool, typer.Option("--report/--no-report", help="Also write report.html.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Doubt is failure: --gate fail unless --gate says otherwise.")]
 
 

@@ -13,6 +13,7 @@ from jrscli.cli import contour_options, model_choice, options, privacy
 from jrscli.cli import dicom_results as dicom
 from jrscli.cli.cine import carry_through
 from jrscli.cli.register import describe, failure_of, write_registration
+from jrscli.cli.registration_report import judge_registration
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
 from jrscli.cli.talk import Talk
 from jrscli.errors import UsageError
@@ -50,6 +51,8 @@ def propagate_contours(
     simplify: contour_options.Simplify = 0.0,
     fill_gaps: contour_options.FillGaps = False,
     strict: contour_options.Strict = False,
+    gate: options.Gate = None,
+    report: options.Report = True,
     rename: contour_options.Rename = None,
     assume_aligned: contour_options.AssumeAligned = False,
     preset: options.Preset = options.PresetName.balanced,
@@ -121,7 +124,7 @@ def propagate_contours(
             carry_through(planning, contours, labelled_frame, output, exist.value, talk, chosen, settings)
             return
         renaming = contour_options.Renaming.from_file(rename)
-        documents, failed = [], None
+        documents, failed, closed = [], None, None
         for number, path in enumerate(daily):
             run = Run(
                 "propagate-contours", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids), privacy=private
@@ -172,11 +175,25 @@ def propagate_contours(
                         grid, pull = image.volume.geometry, carried.registration.transform
                         dicom.warp_dose_file(run, results, dose, pull, grid, image, "dose_space-fixed")
                     failed = failed or carried.registration.failed
+                    if report or gate:
+                        judged = judge_registration(
+                            run,
+                            results,
+                            carried.registration,
+                            image,
+                            plan,
+                            structures=carried.structures if carried.labels is None else carried.labels,
+                            carried=carried,
+                            gate=options.gate_mode(gate, strict),
+                            report=report,
+                        )
+                        closed = closed or judged
             documents.append(run.record.document())
         talk.finish(
-            documents[0] if len(documents) == 1 else {"runs": documents}, next_step=f"look at {results.folder / 'overlay.png'}"
+            documents[0] if len(documents) == 1 else {"runs": documents},
+            next_step=f"look at {results.folder / ('report.html' if report else 'overlay.png')}",
         )
-        failure = failure_of(failed)
+        failure = failure_of(failed) or closed
         if failure:
             raise failure
 

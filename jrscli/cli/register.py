@@ -11,6 +11,7 @@ import typer
 
 from jrscli.cli import dicom_results as dicom
 from jrscli.cli import model_choice, options, privacy
+from jrscli.cli.registration_report import judge_registration
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
 from jrscli.cli.talk import Talk
 from jrscli.errors import GateFailed, UsageError
@@ -54,6 +55,9 @@ def register(
     reg_accuracy: dicom.RegAccuracy = 0.1,
     write_seg: dicom.WriteSeg = False,
     seg_kind: dicom.SegKindOption = dicom.SegKindName.binary,
+    gate: options.Gate = None,
+    strict: options.Strict = False,
+    report: options.Report = False,
     select: options.Selects = None,
     resample_irregular: options.ResampleIrregular = False,
     assign_uids: options.AssignUids = False,
@@ -129,7 +133,7 @@ def register(
             accept_license=accept_license,
             choosable=not (linear_only or fixed_mask or moving_mask),
         )
-        failed = None
+        failed, closed, moved = None, None, None
         with run.results(default_folder(output, fixed_image.stem), exist.value) as results:
             if not results.skipped:
                 from jrscli.api import start_for
@@ -167,6 +171,17 @@ def register(
 
                         regions = Masks.of_labels(moved)
                         wanted.write_segmentation(run, results, regions, fixed_image, label="JRS_PROPAGATED")
+                if report or gate:
+                    closed = judge_registration(
+                        run,
+                        results,
+                        registration,
+                        fixed_image,
+                        moving_image,
+                        structures=moved,
+                        gate=options.gate_mode(gate, strict),
+                        report=report,
+                    )
                 if field_path:
                     from jrscli.io.transforms import write_field as write
 
@@ -174,7 +189,7 @@ def register(
         stack.close()
         if field_path and not results.skipped:
             talk.output("field", field_path[1])
-        run.finish(next_step=f"look at {results.folder / 'overlay.png'}", failure=failure_of(failed))
+        run.finish(next_step=f"look at {results.folder / 'overlay.png'}", failure=failure_of(failed) or closed)
 
 
 def describe(run: Run, registration: Registration, init: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jrscli.metrics.evaluation import Row
 from jrscli.metrics.gates import GateRow, GateStatus, graded, graded_up, number_of
 from jrscli.metrics.tolerances import Tolerances
@@ -23,7 +25,7 @@ def structure_rows(row: Row, tolerances: Tolerances, v: float) -> list[GateRow]:
     organ = tolerances.organ(row.name)
     reach = max(v, organ.uncertainty_mm or 0.0) if organ else v
     why = organ.source if organ and reach > v else tolerances.source
-    rows = [_contour_row(row, v)]
+    rows = [contour_row(row.title, row.status, row.flags, v)]
     if row.status == "test_empty":
         return rows
     msd, title = row.values.get("msd.v1"), row.title
@@ -53,7 +55,7 @@ def volume_change_row(
         return GateRow("volume_change.v1", title, "not_assessed", f"{title}: it has no volume", None, "%", limit, None, source)
     change = 100 * (after_cc / before_cc - 1)
     status: GateStatus = "pass" if abs(change) <= tolerances.volume_change_percent else "review"
-    words = f"{title}: volume {before_cc:.3g} -> {after_cc:.3g} cc ({change:+.0f} %)"
+    words = f"{title}: volume {before_cc:.4g} -> {after_cc:.4g} cc ({round(change):+d} %)"
     return GateRow("volume_change.v1", title, status, words, change, "%", limit, None, source)
 
 
@@ -71,18 +73,18 @@ def disagreement_row(row: Row, tolerances: Tolerances, v: float) -> GateRow:
     return GateRow("disagreement.v1", row.title, status, words, msd, "mm", limit, v, source)
 
 
-def _contour_row(row: Row, v: float) -> GateRow:
-    title = row.title
-    if row.status == "test_empty":
+def contour_row(title: str, status_: str, flags: Sequence[str], v: float) -> GateRow:
+    """Whether a structure is there, and what is odd about its contour: flags of `contour_checks`."""
+    if status_ == "test_empty":
         return GateRow(
             "contour.v1", title, "fail", f"{title}: missing in the prediction", None, "", "present", v, "contour check"
         )
-    if row.status == "ref_empty":
+    if status_ == "ref_empty":
         words = f"{title}: only in the prediction; there is nothing to compare it with"
         return GateRow("contour.v1", title, "review", words, None, "", "present in both", v, "contour check")
-    if row.status == "both_empty":
+    if status_ == "both_empty":
         return GateRow("contour.v1", title, "not_assessed", f"{title}: empty in both", None, "", "present", v, "contour check")
-    found = [flag for flag in _FLAG_WORDS if flag in row.flags]
+    found = [flag for flag in _FLAG_WORDS if flag in flags]
     if not found:
         return GateRow("contour.v1", title, "pass", f"{title}: nothing odd", None, "", "nothing odd", v, "contour check")
     status: GateStatus = "fail" if set(found) & set(_FAILING_FLAGS) else "review"

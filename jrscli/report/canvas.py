@@ -26,11 +26,15 @@ FINER = 4
 
 @dataclass
 class Panel:
-    """A grey picture (0 to 1) of a plane, and lines to draw on it: (row, column) points, colour, width in pixels, dashed."""
+    """A grey picture (0 to 1) of a plane, and lines to draw on it: (row, column) points, colour, width in pixels, dashed.
+
+    colours: the picture in colour, where grey is not enough (0 to 1).
+    """
 
     grey: Float[np.ndarray, "r c"]
     plane: Plane
     lines: list[tuple[np.ndarray, Colour, float, bool]] = field(default_factory=list)
+    colours: Float[np.ndarray, "r c 3"] | None = None
 
 
 class Canvas:
@@ -56,8 +60,8 @@ class Canvas:
         heights = [max(panel.grey.shape[0] for panel in panels) for _, panels in self._rows]
         font = ImageFont.load_default(size=15)
         width = max(*widths, 420) + 2 * MARGIN if len(widths) > 1 else max(widths[0], 420) + 2 * MARGIN
-        entries = _legend_lines(legend, font, width - 2 * MARGIN)
-        height = MARGIN + sum(part + 62 for part in heights) + 24 * len(entries) + MARGIN
+        entries = _legend_lines(legend, font, width - 2 * MARGIN) if legend else []
+        height = MARGIN + sum(part + 62 for part in heights) + 24 * len(entries) + (MARGIN if entries else 0)
         sheet = Image.new("RGB", (width, height), GROUND)
         pen = ImageDraw.Draw(sheet)
         top = MARGIN
@@ -87,8 +91,8 @@ class Canvas:
         return sheet
 
     def _paint(self, panel: Panel) -> Image.Image:
-        grey = np.round(panel.grey * 255).astype(np.uint8)
-        picture = Image.fromarray(grey).convert("RGB")
+        shown = panel.grey if panel.colours is None else panel.colours
+        picture = Image.fromarray(np.round(shown * 255).astype(np.uint8)).convert("RGB")
         # one coverage mask per colour: averaging colours over black would darken every line
         for key in dict.fromkeys((colour, width, dashed) for _, colour, width, dashed in panel.lines):
             colour, width, dashed = key

@@ -73,10 +73,10 @@ def draw_overlay(
         limits = display_window(image)
         panels = []
         for plane, style in zip(planes, styles, strict=True):
-            grey = _picture(plane, fixed.array, (low, high), canvas.scale)
+            grey = picture_of(plane, fixed.array, (low, high), canvas.scale)
             panel = Panel(grey, plane)
             panel.lines += [
-                (line, edge_colour, 1.3, False) for line in style.lines(_picture(plane, image.array, limits, canvas.scale))
+                (line, edge_colour, 1.3, False) for line in style.lines(picture_of(plane, image.array, limits, canvas.scale))
             ]
             for outline in contours:
                 if outline.row in (row, "both"):
@@ -133,7 +133,7 @@ class _EdgeStyle:
     def of(plane: Plane, image: Volume, scale: float) -> _EdgeStyle:
         # at least the finer voxel size, or edges would follow the steps of the interpolation
         sigma = max(1.5, 0.8 * scale * min(plane.spacing_mm))
-        strength = edge_strength(_picture(plane, image.array, display_window(image), scale), sigma)
+        strength = edge_strength(picture_of(plane, image.array, display_window(image), scale), sigma)
         # a share of the picture, but never so little that noise is drawn where there are few edges
         usual, best = np.percentile(strength, (86, 99.5))
         strong = max(float(usual), 0.12 * float(best), 1e-6)
@@ -143,7 +143,7 @@ class _EdgeStyle:
         return edge_lines(picture, self.sigma_px, self.weak, self.strong, self.shortest_px)
 
 
-def _picture(plane: Plane, array: np.ndarray, window: tuple[float, float], scale: float) -> Float[np.ndarray, "r c"]:
+def picture_of(plane: Plane, array: np.ndarray, window: tuple[float, float], scale: float) -> Float[np.ndarray, "r c"]:
     """A slice at display resolution, 0 = black, 1 = white."""
     low, high = window
     part = np.clip((plane.cut(array).astype(np.float32) - low) / (high - low), 0, 1)

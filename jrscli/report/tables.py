@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 
 from jrscli.metrics.assessment import Assessment, by_structure, paired_differences
-from jrscli.metrics.evaluation import Evaluation, Summary
+from jrscli.metrics.evaluation import Evaluation, Row, Summary
 from jrscli.metrics.value import Value
 
 _ONLY_IN_FILES = (
@@ -105,7 +105,7 @@ def to_columns(evaluation: Evaluation, ids: Sequence[str] | None = None) -> tupl
         remarks = [*row.flags] if row.status == "ok" else [row.status, *row.flags]
         lines.append([row.title, *(_text(row.values.get(name)) for name in ids), ", ".join(remarks)])
     if len(evaluation.rows) > 1:
-        means = ["n/a" if summary[name].mean is None else _number(summary[name].mean) for name in ids]
+        means = ["n/a" if summary[name].mean is None else number_text(summary[name].mean) for name in ids]
         left_out = max((part.left_out for part in summary.values()), default=0)
         remark = f"up to {left_out} of {len(evaluation.rows)} rows left out" if left_out else ""
         lines.append(["mean", *means, remark])
@@ -117,8 +117,8 @@ def summary_columns(summaries: Sequence[Summary]) -> tuple[list[str], list[list[
     header = ["metric", "unit", "n", "mean", "SD", "median", "p5", "p95", "95 % interval", "worst"]
     lines = []
     for part in summaries:
-        interval = f"{_number(part.ci95[0])} … {_number(part.ci95[1])}" if part.ci95 else "n/a"
-        numbers = [_number(number) for number in (part.mean, part.sd, part.median, part.p5, part.p95)]
+        interval = f"{number_text(part.ci95[0])} … {number_text(part.ci95[1])}" if part.ci95 else "n/a"
+        numbers = [number_text(number) for number in (part.mean, part.sd, part.median, part.p5, part.p95)]
         lines.append([part.id, part.unit, str(part.n), *numbers, interval, part.worst or ""])
     return header, lines
 
@@ -141,9 +141,17 @@ def difference_columns(assessment: Assessment, ids: Sequence[str]) -> tuple[list
     lines = []
     for part in paired_differences(assessment):
         if part.id in ids:
-            interval = f"{_number(part.ci95[0])} … {_number(part.ci95[1])}" if part.ci95 else "n/a"
+            interval = f"{number_text(part.ci95[0])} … {number_text(part.ci95[1])}" if part.ci95 else "n/a"
             lines.append(
-                [f"{part.label} − test 1", part.id, part.unit, str(part.n), _number(part.mean), _number(part.sd), interval]
+                [
+                    f"{part.label} − test 1",
+                    part.id,
+                    part.unit,
+                    str(part.n),
+                    number_text(part.mean),
+                    number_text(part.sd),
+                    interval,
+                ]
             )
     return ["difference", "metric", "unit", "n", "mean", "SD", "95 % interval"], lines
 
@@ -173,9 +181,14 @@ def gate_columns(assessment: Assessment, *, only_bad: bool = False) -> tuple[lis
     lines = []
     for row in assessment.verdict.rows if assessment.verdict else ():
         if not only_bad or row.status in ("review", "fail"):
-            value = "n/a" if row.value is None else f"{_number(row.value)} {row.unit}".strip()
+            value = "n/a" if row.value is None else f"{number_text(row.value)} {row.unit}".strip()
             lines.append([row.structure or "whole image", row.id, row.status.replace("_", " "), value, row.limit])
     return ["structure", "check", "status", "value", "limit"], lines
+
+
+def shown_ids_of(row: Row) -> list[str]:
+    """The metrics of one row that people are shown."""
+    return [name for name in row.values if not name.startswith(_ONLY_IN_FILES)]
 
 
 def shown_ids(evaluation: Evaluation) -> list[str]:
@@ -191,10 +204,10 @@ def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _text(value: Value | None) -> str:
-    return "n/a" if value is None or value.value is None else _number(value.value)
+    return "n/a" if value is None or value.value is None else number_text(value.value)
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
     """Three decimals, but never a small number shown as zero."""
     if value is None:
         return "n/a"

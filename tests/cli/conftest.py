@@ -17,7 +17,7 @@ from jrscli.cli import app
 from jrscli.io import write_image, write_labels
 from jrscli.io.dicom_write import write_series
 from jrscli.io.rtstruct_write import write_rtstruct
-from jrscli.report import overlay
+from jrscli.report import overlay, sheets
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
@@ -90,6 +90,7 @@ def optimiser(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module.register = register  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "jrscli.workflows.register", module)
     monkeypatch.setattr(overlay, "draw_overlay", partial(overlay.draw_overlay, width_px=240))  # the full size takes seconds
+    monkeypatch.setattr(sheets, "WIDTH_PX", 240)
     return module
 
 

@@ -31,6 +31,12 @@ ORGANS = {
 }
 
 
+@pytest.fixture
+def jrs(jrs):
+    """The command without its report, which has tests of its own and takes a second."""
+    return lambda *words: jrs(*words, *(["--no-report"] if words[0] == "evaluate" else []))
+
+
 def organs(**changed):
     """The three organs as a label map; ``Bladder=((…), (…))`` puts one elsewhere, ``Bladder=None`` leaves it out."""
     array = np.zeros(GRID.shape, np.uint32)
@@ -275,7 +281,18 @@ def test_table_fits_a_terminal_of_100_columns(pair, tmp_path):
     files = pair(Bladder=SHIFTED)
     code = "import sys; from jrscli.cli import app; sys.exit(app(sys.argv[1:]))"
     here, there = pty.openpty()
-    words = [sys.executable, "-c", code, "evaluate", *map(str, files), "-o", str(tmp_path / "a"), "--metrics", "all"]
+    words = [
+        sys.executable,
+        "-c",
+        code,
+        "evaluate",
+        *map(str, files),
+        "-o",
+        str(tmp_path / "a"),
+        "--metrics",
+        "all",
+        "--no-report",
+    ]
     env = {**os.environ, "COLUMNS": "100", "LINES": "40", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.Popen(words, stdout=there, stderr=subprocess.DEVNULL, env=env)
     os.close(there)
