@@ -11,7 +11,9 @@ from jrscli.io.dicom_series import read_series
 from jrscli.io.rtstruct import read_rtstruct
 
 
-def test_the_demo_names_what_it_wrote_and_prints_the_table(jrs: Callable, optimiser: Any, tmp_path: Path) -> None:
+def test_the_demo_names_what_it_wrote_and_prints_the_table(
+    jrs: Callable, optimiser: Any, tmp_path: Path, dicom_errors: Callable
+) -> None:
     said = jrs("demo", "-o", tmp_path / "demo")
     assert said.code == 0, said.err
     rows = [line.split("\t") for line in said.out.splitlines() if "\t" in line]
@@ -35,3 +37,9 @@ def test_the_demo_names_what_it_wrote_and_prints_the_table(jrs: Callable, optimi
     for one, other in zip(document["structures"], written["structures"], strict=True):
         # the printed command gives the printed numbers
         assert abs(one["metrics"]["dice.v1"]["value"] - other["metrics"]["dice.v1"]["value"]) < 0.002
+    # all that it writes is valid (one run serves both: making the study takes seconds)
+    series = [sorted((tmp_path / "demo" / name).iterdir()) for name in ("planning-ct", "daily-ct")]
+    structures = [*(tmp_path / "demo").glob("RS_*.dcm"), *(tmp_path / "demo" / "result").glob("*.dcm")]
+    assert len(structures) == 3
+    for path in (*(slices[at] for slices in series for at in (0, -1)), *structures):
+        assert not dicom_errors(path)
