@@ -198,3 +198,78 @@ def save_slices() -> Callable[..., Path]:
         return folder
 
     return save
+
+
+def _graph_file(inputs: dict[str, int], output: str, weights: np.ndarray, bias: np.ndarray) -> bytes:
+    """An ONNX graph: the inputs side by side through one 1³ convolution."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Concat", list(inputs), ["all"], axis=1),
+        helper.make_node("Conv", ["all", "weights", "bias"], [output]),
+    ]
+    stored = [
+        numpy_helper.from_array(weights.astype(np.float32).reshape(*weights.shape, 1, 1, 1), "weights"),
+        numpy_helper.from_array(bias.astype(np.float32), "bias"),
+    ]
+    takes = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "i", "j", "k"])
+        for name, channels in inputs.items()
+    ]
+    gives = [helper.make_tensor_value_info(output, TensorProto.FLOAT, [1, len(bias), "i", "j", "k"])]
+    graph = helper.make_graph(nodes, "graph", takes, gives, stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., Path]:
+    """``make_model(folder, shift=(1, 0, 0), levels=(0.3, 0.7), **card)`` writes a small model and gives the path of its card.
+
+    Its field is ``shift`` voxels everywhere; its labels are the image's grey values (0 … 1) above each of ``levels``.
+    card: keys that are to be otherwise; ``grid`` as its own keys. Without ``levels`` it does not segment.
+    """
+    import dataclasses
+    import hashlib
+
+    from jrscli.runtime.card import USE, Card, Golden, Graph, Grid, Input, Output, Statistics, Window
+    from jrscli.runtime.golden import golden_run
+    from jrscli.runtime.session import Session
+    from jrscli.runtime.store import read_model
+
+    def make(
+        folder: Path,
+        name: str = "tiny",
+        *,
+        shift: tuple[float, float, float] = (1.0, 0.0, 0.0),
+        levels: tuple[float, ...] = (0.3, 0.7),
+        spec: Input = Input(window=Window(percentiles=(0, 100))),
+        grid: Grid = Grid(multiple=(4, 4, 4)),
+        **card: object,
+    ) -> Path:
+        steep = 40.0 * np.arange(len(levels) + 1)
+        built = {"register": _graph_file({"fixed": 1, "moving": 1}, "displacement", np.zeros((3, 2)), np.array(shift))}
+        if levels:
+            below = -40.0 * np.cumsum([0.0, *levels])
+            built["segment"] = _graph_file({"image": 1}, "logits", steep[:, None], below)
+        roles = {
+            "register": ({"fixed": spec, "moving": spec}, {"displacement": Output("voxels", 3)}),
+            "segment": ({"image": spec}, {"logits": Output("logits", len(levels) + 1)}),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        graphs = {}
+        for graph, data in built.items():
+            (folder / f"{name}-{graph}.onnx").write_bytes(data)
+            graphs[graph] = Graph(f"{name}-{graph}.onnx", hashlib.sha256(data).hexdigest(), *roles[graph])
+        nothing = {graph: dict.fromkeys(roles[graph][1], Statistics(0, 0, 0, 0)) for graph in graphs}
+        labels = ("background", *(f"level-{n}" for n in range(1, len(levels) + 1))) if levels else ()
+        settings = {"labels": labels, "golden": Golden(7, (8, 12, 8), nothing), "version": "1.0", "licence": "MIT", **card}
+        made = Card(name=name, method="test", grid=grid, graphs=graphs, use=USE, **settings)  # type: ignore[arg-type]
+        path = folder / f"{name}.yaml"
+        made.write(path)
+        if "golden" not in card:
+            model = read_model(path)
+            expected = {graph: golden_run(Session(model, graph, "cpu", 1)) for graph in graphs}
+            dataclasses.replace(made, golden=Golden(7, (8, 12, 8), expected)).write(path)
+        return path
+
+    return make
