@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +42,7 @@ def train(
 ) -> None:
     """Train METHOD on the images of DATA; the folder gets checkpoint.pt, log.csv and config.yaml.
 
-    A training that was stopped goes on with --resume as if it had not been.
+    A training that was stopped goes on with --resume as if it had not been. Several GPUs: torchrun -m jrscli train …
 
     Examples:
 
@@ -49,9 +50,13 @@ def train(
 
       jrs train deepatlas data.yaml --set joint_rounds=50 --set training.seed=1 -o runs/second
     """
-    with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
+    # of several processes that train one model (torchrun) the first one talks
+    first = os.environ.get("RANK", "0") == "0"
+    mode = progress.value if first else options.ProgressKind.none.value
+    with Talk(json_output=json, quiet=quiet or not first, verbose=verbose, progress=mode) as talk:
         from jrscli.engine.device import device_named, use_threads
         from jrscli.training import checkpoint, log, run
+        from jrscli.training.distributed import own_device
         from jrscli.training.settings import merged, parse_settings, read_settings
 
         given = parse_settings(sets or [])
@@ -73,10 +78,12 @@ def train(
             changes=settings["data"],
             root=root,
             resume=resume,
-            device=device_named(device),
+            device=own_device(device_named(device)),
             progress=talk,
             scored=scored,
         )
+        if not first:
+            return
         for kind, name in (("checkpoint", checkpoint.FILE), ("log", log.FILE), ("config", run.CONFIG_FILE)):
             talk.output(kind, done.folder / name)
         talk.finish({"scores": dict(done.scores)}, next_step=f"jrs export {done.folder}")

@@ -13,6 +13,12 @@ import torch
 from torch import distributed, nn
 
 
+def own_device(device: torch.device) -> torch.device:
+    """The GPU of this process, where torchrun started several on one machine and no particular one was asked for."""
+    place = os.environ.get("LOCAL_RANK")
+    return torch.device("cuda", int(place)) if place and device.type == "cuda" and device.index is None else device
+
+
 class Ranks:
     """The processes of this training (``RANK`` and ``WORLD_SIZE`` as torchrun sets them)."""
 
@@ -20,7 +26,7 @@ class Ranks:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         if self.size > 1 and not distributed.is_initialized():
-            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
     @property
     def first(self) -> bool:

@@ -194,7 +194,7 @@ class Loop:
         score = sum(value for name, value in found.items() if name in ("registration", "segmentation"))
         self.scored(stage.name, self.state.rounds, found)
         self.state.scores = found
-        if score > self.state.best_score:
+        if found and score > self.state.best_score:  # without a validation part the last weights are kept
             self.state.best_score = score
             self.state.best = copy.deepcopy(self.method.state_dict())
 

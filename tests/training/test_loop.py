@@ -96,6 +96,20 @@ def test_kill_minus_nine_leaves_the_last_checkpoint(study, tmp_path):
     assert last - done <= QUICK["checkpoint_every"]
 
 
+def test_without_a_validation_part_the_last_weights_count(study, tmp_path):
+    everyone = {"split": {"test": ["5", "6", "7"]}}
+    done = train("siamese", study, tmp_path, config=SHORT, training={**QUICK, "validate_every": 1}, changes=everyone)
+    assert done.scores == {}
+    first, last = (_weights_after(study, tmp_path / f"n{n}", n, everyone) for n in (1, 3))
+    assert not equal(first, last)
+
+
+def _weights_after(study, folder, rounds, changes):
+    config = {**SHORT, "segment_rounds": rounds, "joint_rounds": 0}
+    train("siamese", study, folder, config=config, training={**QUICK, "validate_every": 1}, changes=changes)
+    return weights(folder)
+
+
 def test_another_setting_is_no_resumption(study, tmp_path):
     train("siamese", study, tmp_path, config={**SHORT, "joint_rounds": 1}, training=QUICK)
     with pytest.raises(UsageError) as caught:

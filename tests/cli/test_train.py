@@ -1,0 +1,115 @@
+"""``jrs train`` and ``jrs export`` from files to a model that runs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from jrscli.io import write_image, write_labels
+from jrscli.runtime.session import Session
+from jrscli.runtime.store import find_model
+from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.volume import LabelMap, Volume
+
+QUICK = [
+    "--set",
+    "widths=[4, 6]",
+    "--set",
+    "segment_rounds=1",
+    "--set",
+    "joint_rounds=1",
+    "--set",
+    "training.validation_pairs=1",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Five patients: a bright block that lies elsewhere in each."""
+    folder = tmp_path_factory.mktemp("patients")
+    geometry = Geometry((16, 14, 12), np.diag([-1.0, -1.0, 1.0, 1.0]))
+    for n in range(5):
+        labels = np.zeros(geometry.shape, np.uint32)
+        labels[3 + n : 8 + n, 4:10, 3:9] = 1
+        noise = np.random.default_rng(n).normal(0, 1, geometry.shape)
+        write_image(Volume((100 * labels + noise).astype(np.float32), geometry), folder / f"{n}-image.nii.gz")
+        write_labels(LabelMap(labels, geometry), folder / f"{n}-labels.nii.gz")
+    content = {
+        "name": "blocks",
+        "licence": "CC0-1.0",
+        "labels": ["background", "block"],
+        "grid": {"spacing_mm": [1, 1, 1], "size": [16, 16, 16]},
+        "images": "*-image.nii.gz",
+        "label_files": "*-labels.nii.gz",
+        "split": {"validation": ["3", "4"]},
+    }
+    (folder / "data.yaml").write_text(yaml.safe_dump(content), "utf-8")
+    return folder
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    from jrscli.cli.main import commands
+
+    found = CliRunner().invoke(commands, [str(word) for word in words])
+    if found.exception and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    return found.exit_code, found.stdout, found.stderr
+
+
+def test_from_a_folder_of_images_to_a_model(folder, tmp_path):
+    code, out, err = run("train", "siamese", folder / "data.yaml", *QUICK, "-o", tmp_path / "run", "--threads", 1)
+    assert code == 0
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["checkpoint", "log", "config"]
+    assert "registration 0." in err
+    assert err.splitlines()[-1] == f"next: jrs export {tmp_path / 'run'}"
+    resolved = yaml.safe_load((tmp_path / "run/config.yaml").read_text("utf-8"))
+    assert (resolved["method"], resolved["config"]["widths"], resolved["config"]["classes"]) == ("siamese", [4, 6], 2)
+
+    code, out, _ = run("export", tmp_path / "run", "--name", "blocks", "-o", tmp_path / "models", "--refine", 7, "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert [entry["kind"] for entry in document["outputs"]] == ["card", "graph", "graph"]
+    model = find_model(tmp_path / "models/blocks.yaml")
+    assert (model.card.refine, model.card.licence, model.card.labels) == (7, "CC0-1.0", ("background", "block"))
+    found = Session(model, "segment", "cpu").run({"image": np.zeros((1, 1, 16, 16, 16), np.float32)})
+    assert found["logits"].shape == (1, 2, 16, 16, 16)
+
+
+def test_settings_come_from_a_file_and_are_overridden(folder, tmp_path):
+    from jrscli.training.settings import merged, parse_settings, read_settings
+
+    file = tmp_path / "settings.yaml"
+    file.write_text("config: {joint_rounds: 9, widths: [4, 6]}\ntraining: {augmentation: {noise: 0}}\n", "utf-8")
+    given = parse_settings(["joint_rounds=1", "training.augmentation.gamma=0", "data.labelled=2"])
+    found = merged(read_settings(file), given)
+    assert found["config"] == {"joint_rounds": 1, "widths": [4, 6]}
+    assert found["training"] == {"augmentation": {"noise": 0, "gamma": 0}}
+    assert found["data"] == {"labelled": 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "kind"),
+    [
+        (["deepatlass", "DATA"], "method.unknown", 2),
+        (["siamese", "DATA", "--set", "joint_rounds"], "settings.form", 2),
+        (["siamese", "DATA", "--set", "joint_round=3"], "settings.value", 2),
+        (["siamese", "DATA", "--set", "training.batch=0"], "settings.value", 2),
+        (["siamese", "nowhere.yaml"], "data.missing", 4),
+        (["siamese", "DATA", "--resume"], "checkpoint.missing", 5),
+        (["siamese", "DATA", "--set", "data.labelled=x"], "data.invalid", 4),
+        (["deepatlas", "DATA", "--set", "data.grid={size: [12, 16, 16]}"], "data.grid", 2),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(folder, tmp_path, words, code, kind):
+    from jrscli.errors import JrsError
+
+    words = [folder / "data.yaml" if word == "DATA" else word for word in words]
+    with pytest.raises(JrsError) as caught:
+        run("train", *words, "-o", tmp_path / "new")
+    assert (caught.value.code, int(caught.value.exit_code)) == (code, kind)
+    assert caught.value.hint
+    assert not (tmp_path / "new").exists()
