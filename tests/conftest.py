@@ -200,7 +200,7 @@ def save_slices() -> Callable[..., Path]:
     return save
 
 
-def _graph_file(inputs: dict[str, int], output: str, weights: np.ndarray, bias: np.ndarray) -> bytes:
+def _graph_file(inputs: dict[str, int], output: str, weights: np.ndarray, bias: np.ndarray, dims: int = 3) -> bytes:
     """An ONNX graph: the inputs side by side through one 1³ convolution."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -209,14 +209,14 @@ def _graph_file(inputs: dict[str, int], output: str, weights: np.ndarray, bias: 
         helper.make_node("Conv", ["all", "weights", "bias"], [output]),
     ]
     stored = [
-        numpy_helper.from_array(weights.astype(np.float32).reshape(*weights.shape, 1, 1, 1), "weights"),
+        numpy_helper.from_array(weights.astype(np.float32).reshape(*weights.shape, *dims * [1]), "weights"),
         numpy_helper.from_array(bias.astype(np.float32), "bias"),
     ]
     takes = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "i", "j", "k"])
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, *"ijk"[:dims]])
         for name, channels in inputs.items()
     ]
-    gives = [helper.make_tensor_value_info(output, TensorProto.FLOAT, [1, len(bias), "i", "j", "k"])]
+    gives = [helper.make_tensor_value_info(output, TensorProto.FLOAT, [1, len(bias), *"ijk"[:dims]])]
     graph = helper.make_graph(nodes, "graph", takes, gives, stored)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
 
@@ -247,12 +247,13 @@ def make_model() -> Callable[..., Path]:
         **card: object,
     ) -> Path:
         steep = 40.0 * np.arange(len(levels) + 1)
-        built = {"register": _graph_file({"fixed": 1, "moving": 1}, "displacement", np.zeros((3, 2)), np.array(shift))}
+        field, pair = np.array(shift[: grid.dims]), {"fixed": 1, "moving": 1}
+        built = {"register": _graph_file(pair, "displacement", np.zeros((grid.dims, 2)), field, grid.dims)}
         if levels:
             below = -40.0 * np.cumsum([0.0, *levels])
-            built["segment"] = _graph_file({"image": 1}, "logits", steep[:, None], below)
+            built["segment"] = _graph_file({"image": 1}, "logits", steep[:, None], below, grid.dims)
         roles = {
-            "register": ({"fixed": spec, "moving": spec}, {"displacement": Output("voxels", 3)}),
+            "register": ({"fixed": spec, "moving": spec}, {"displacement": Output("voxels", grid.dims)}),
             "segment": ({"image": spec}, {"logits": Output("logits", len(levels) + 1)}),
         }
         folder.mkdir(parents=True, exist_ok=True)
@@ -260,16 +261,17 @@ def make_model() -> Callable[..., Path]:
         for graph, data in built.items():
             (folder / f"{name}-{graph}.onnx").write_bytes(data)
             graphs[graph] = Graph(f"{name}-{graph}.onnx", hashlib.sha256(data).hexdigest(), *roles[graph])
+        shape = grid.size if grid.is_static and grid.size else (8, 12, 8 if grid.dims == 3 else 1)
         nothing = {graph: dict.fromkeys(roles[graph][1], Statistics(0, 0, 0, 0)) for graph in graphs}
         labels = ("background", *(f"level-{n}" for n in range(1, len(levels) + 1))) if levels else ()
-        settings = {"labels": labels, "golden": Golden(7, (8, 12, 8), nothing), "version": "1.0", "licence": "MIT", **card}
+        settings = {"labels": labels, "golden": Golden(7, shape, nothing), "version": "1.0", "licence": "MIT", **card}
         made = Card(name=name, method="test", grid=grid, graphs=graphs, use=USE, **settings)  # type: ignore[arg-type]
         path = folder / f"{name}.yaml"
         made.write(path)
         if "golden" not in card:
             model = read_model(path)
             expected = {graph: golden_run(Session(model, graph, "cpu", 1)) for graph in graphs}
-            dataclasses.replace(made, golden=Golden(7, (8, 12, 8), expected)).write(path)
+            dataclasses.replace(made, golden=Golden(7, shape, expected)).write(path)
         return path
 
     return make

@@ -111,6 +111,8 @@ class Predictor:
                 raise self._missing(role)
         outputs = self.runner.run(name, inputs, progress)
         raw = next(outputs[role] for role in FIELDS if role in outputs)
+        if self.card.grid.dims == 2:
+            raw = _in_plane(raw)
         seen = {
             side: Probabilities(softmax(outputs[f"{side}_logits"]), pair.fixed_grid, self.card.labels)
             for side in images
@@ -146,6 +148,12 @@ class Predictor:
 
 
 _LIST = "see what each model does with: jrs models list"
+
+
+def _in_plane(field: Float32[np.ndarray, "c i j k"]) -> Float32[np.ndarray, "d i j k"]:
+    """The fields of slices (two channels each) with a third component of zero."""
+    pairs = field.reshape(-1, 2, *field.shape[1:])
+    return np.concatenate([pairs, np.zeros_like(pairs[:, :1])], axis=1).reshape(-1, *field.shape[1:])
 
 
 def _hard(maps: Float32[np.ndarray, "c i j k"]) -> Float32[np.ndarray, "c i j k"]:
