@@ -52,8 +52,8 @@ def train(
     """
     # of several processes that train one model (torchrun) the first one talks
     first = os.environ.get("RANK", "0") == "0"
-    mode = progress.value if first else options.ProgressKind.none.value
-    with Talk(json_output=json, quiet=quiet or not first, verbose=verbose, progress=mode) as talk:
+    shown = progress if first else options.ProgressKind.none
+    with Talk(json_output=json, quiet=quiet or not first, verbose=verbose, progress=shown.value) as talk:
         from jrscli.engine.device import device_named, use_threads
         from jrscli.training import checkpoint, log, run
         from jrscli.training.distributed import own_device
