@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -341,3 +342,49 @@ def test_what_cannot_be_done_is_told(jrs, pair, words, code, exit_code):
 
 def test_reference_without_prediction_is_told(jrs, pair):
     jrs("evaluate", pair()[0]).failed_with(2, "usage.missing")
+
+
+def identifying_values(folder):
+    """What the DICOM files say of the patient: names, numbers, dates, UIDs of four characters or more."""
+    import pydicom
+
+    found = set()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            for element in pydicom.dcmread(path, stop_before_pixels=True).iterall():
+                if element.VR in ("PN", "UI", "DA", "TM", "DT") or element.keyword in (
+                    "PatientID",
+                    "StudyID",
+                    "AccessionNumber",
+                ):
+                    values = element.value if element.VM > 1 else [element.value]
+                    found |= {str(value) for value in values if len(str(value)) >= 4}
+    standard = {value for value in found if value.startswith("1.2.840.10008.")}
+    return found - standard
+
+
+def test_nothing_written_or_said_identifies_the_patient(dicom, tmp_path, capsys):
+    import pydicom
+
+    from jrscli.cli import app
+
+    for path in dicom.rglob("*"):
+        if path.is_file():
+            dataset = pydicom.dcmread(path)
+            dataset.PatientName, dataset.PatientID = "Sommerfeldt^Annegret", "QZ-887341"
+            dataset.PatientBirthDate, dataset.AccessionNumber, dataset.StudyID = "19470311", "ACC55120", "STU7781"
+            dataset.save_as(path)
+    secret = identifying_values(dicom)
+    assert {"Sommerfeldt^Annegret", "QZ-887341", "19470311", "ACC55120"} <= secret
+    code = app(["evaluate", str(dicom / "RS1.dcm"), str(dicom / "RS2.dcm"), "-o", str(tmp_path / "out"), "-v"])
+    assert code == 0
+    said = "".join(capsys.readouterr())
+    files = {path.name: path.read_bytes().decode("utf-8", "replace") for path in (tmp_path / "out").iterdir()}
+    assert {"report.html", "run.json", "metrics.json", "metrics.csv", "metrics.md"} <= set(files)
+    # base64 is random text: short digits may occur in it by chance
+    bare = {name: re.sub(r"[A-Za-z0-9+/=]{200,}", "", text) for name, text in files.items()}
+    for value in secret | {"Sommerfeldt", "Annegret"}:
+        # as a word of its own: a time of 000000 is not meant by the digits of 0.0000001
+        word = re.compile(rf"(?<![\w.]){re.escape(value)}(?!\w)")
+        assert not [name for name, text in bare.items() if word.search(text)], value
+        assert not word.search(said)
