@@ -80,6 +80,7 @@ class Loop:
             batch=settings.batch,
             augmentation=settings.augmentation,
             device=device,
+            mixed_chance=settings.mixed_chance,
             rank=self.ranks.rank,
         )
         self.state = State()

@@ -15,7 +15,7 @@ from jrscli import methods
 from jrscli.errors import UsageError
 from jrscli.progress import Progress, silent
 from jrscli.recipe import Method
-from jrscli.runtime.plain import plain
+from jrscli.runtime.plain import PlainError, build, plain
 from jrscli.training import checkpoint
 from jrscli.training.cases import DataList, read_data
 from jrscli.training.loop import Loop, Scored, unheard
@@ -92,7 +92,7 @@ def train(
     resumed = None
     if resume:
         resumed = checkpoint.load(folder)
-        _same(resumed, description)
+        _same(resumed, method, network.config, settings, listed)
     elif (folder / checkpoint.FILE).exists():
         raise UsageError(
             f"{folder.name} holds a training already",
@@ -133,14 +133,22 @@ def _check_grid(method: Method, data: DataList) -> None:
         )
 
 
-def _same(resumed: Mapping[str, Any], description: Mapping[str, Any]) -> None:
-    for key in ("method", "config", "settings", "data"):
-        if resumed.get(key) != description[key]:
-            raise UsageError(
-                f"the checkpoint was made with another {key}",
-                code="train.other",
-                hint="give the same method, data list and settings, or another folder with -o",
-            )
+def _same(resumed: Mapping[str, Any], method: str, config: Any, settings: Settings, data: DataList) -> None:
+    """Raise UsageError `train.other` unless the checkpoint was made with these; a key that is newer than it has its default."""
+    now = {"config": config, "settings": settings, "data": data}
+    differs = [] if resumed["method"] == method else ["method"]
+    for key, value in now.items() if not differs else ():
+        try:
+            same = build(type(value), resumed[key]) == value
+        except PlainError:
+            same = False
+        differs += [] if same else [key]
+    if differs:
+        raise UsageError(
+            f"the checkpoint was made with another {differs[0]}",
+            code="train.other",
+            hint="give the same method, data list and settings, or another folder with -o",
+        )
 
 
 def _versions() -> dict[str, str]:

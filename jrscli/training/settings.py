@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jrscli.errors import InputError, UsageError
 from jrscli.runtime.plain import PlainError, build, need
@@ -18,24 +18,27 @@ class Settings:
     """The settings of the loop.
 
     batch: cases or pairs per step. clip: the largest norm of a gradient. weight_decay: of AdamW (0: Adam).
-    precision: "float32", or the type that torch.autocast computes in.
+    precision: "float32", or the type that torch.autocast computes in: "bfloat16" or "float16".
     validate_every, checkpoint_every: steps of an optimiser; both happen at the end of a round, and at the end of each stage.
     validation_pairs: how many pairs are registered each time.
+    mixed_chance: how often a pair is one labelled and one unlabelled case, while fewer than half of the cases have labels.
     """
 
     seed: int = 0
     batch: int = 1
     clip: float = 1.0
     weight_decay: float = 0.0
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: str = "float32"
     validate_every: int = 200
     checkpoint_every: int = 100
     validation_pairs: int = 18
+    mixed_chance: float = 0.5
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         need(self.batch > 0 and self.clip > 0, "batch and clip must be positive")
         need(self.validate_every > 0 and self.checkpoint_every > 0, "validate_every and checkpoint_every are at least 1")
+        need(0 <= self.mixed_chance <= 1, "mixed_chance is 0 … 1")
         need(self.precision in ("float32", "bfloat16", "float16"), "precision is float32, bfloat16 or float16")
 
 

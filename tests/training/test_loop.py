@@ -179,3 +179,20 @@ def test_a_checkpoint_runs_no_code(tmp_path):
     with pytest.raises(ModelError):
         checkpoint.load(tmp_path / "sly.pt")
     assert not (tmp_path / "ran").exists()
+
+
+def test_mixed_precision_trains_and_stores_whole_weights(study, tmp_path):
+    train("siamese", study, tmp_path, config=SHORT, training={**QUICK, "precision": "bfloat16"})
+    found = weights(tmp_path)
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    assert all(bool(torch.isfinite(value).all()) for value in found.values())
+
+
+def test_a_setting_that_is_newer_than_the_checkpoint_has_its_default(study, tmp_path):
+    with pytest.raises(Stopped):
+        train("siamese", study, tmp_path, config=SHORT, training=QUICK, progress=stop_at("joint", 3))
+    content = checkpoint.load(tmp_path)
+    del content["format"], content["settings"]["mixed_chance"], content["config"]["squarings"]
+    checkpoint.save(tmp_path / checkpoint.FILE, content)
+    train("siamese", study, tmp_path, config=SHORT, training=QUICK, resume=True)
+    assert checkpoint.load(tmp_path)["stage"] == 2
