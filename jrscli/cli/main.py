@@ -7,7 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from jrscli.cli import convert, demo, doctor, evaluate, export, info, models, propagate_contours, register, segment, train, warp
+from jrscli.cli import (
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    info,
+    models,
+    propagate_contours,
+    register,
+    report,
+    segment,
+    train,
+    warp,
+)
 from jrscli.cli.plain import PlainCommand
 
 commands = typer.Typer(
@@ -51,6 +65,7 @@ _add("register", short_help="Move one image onto another.")(register.register)
 _add("propagate-contours", short_help="Carry contours to daily images.")(propagate_contours.propagate_contours)
 _add("segment", short_help="Contour an image by a model or by atlases.")(segment.segment)
 _add("evaluate", short_help="Compare contours or landmarks: table, CSV, JSON.")(evaluate.evaluate)
+_add("report", short_help="Show earlier runs as one page.")(report.report)
 _add("warp", short_help="Apply a saved transform.")(warp.warp)
 commands.add_typer(convert.commands, name="convert", short_help="Convert series, contours, fields, transforms.")
 _add("info", short_help="Say what a file or folder is.")(info.info)

@@ -82,6 +82,9 @@ def _stage(files: Any, folder: Path) -> None:
     given = Dose(Volume(np.ones(files.moving.shape, np.float32), files.moving), "GY", "", Dataset())
     write_dose(given.volume, given, series[1], folder / "dose.dcm")
     write_rigid(AffineTransform.identity(), *series, folder / "REG.dcm")
+    for name in ("jrs-out/fixed", "monday", "tuesday"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "run.json").write_text('{"jrs": "1.0", "command": "register", "status": "ok"}')
 
 
 @pytest.mark.parametrize(("path", "one"), [leaf for leaf in LEAVES if leaf[0] != ("demo",)], ids=str)
