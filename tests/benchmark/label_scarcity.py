@@ -1,0 +1,129 @@
+"""Few labels: DeepAtlas trained jointly beside its two networks trained alone, on the hippocampus set.
+
+    JRS_DATA=FOLDER python tests/benchmark/label_scarcity.py --budget 800 --out runs/scarcity
+    python tests/benchmark/label_scarcity.py --out runs/scarcity --table-only
+
+Every cell (how many labels, which networks, seed) is one training with the same images, augmentation and number of optimiser
+steps per network. Cells lie in folders of their own: a stopped run goes on where it was, and cells that are not done are printed as
+"not run". Scores are of the validation part unless --part test is given, on the network's grid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+LIST = Path(__file__).parents[2] / "configs" / "hippocampus-data.yaml"
+COUNTS = (1, 5, 20, None)
+KINDS = ("alone", "joint")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training."""
+
+    labelled: int | None
+    kind: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.labelled or 'all'}-{self.kind}-{self.seed}"
+
+    def config(self, budget: int) -> dict[str, Any]:
+        """Both networks get ``budget`` steps: all alone, or half of them alone and half in turns."""
+        if self.kind == "alone":
+            return {"pretrain_register": budget, "pretrain_segment": budget, "joint_rounds": 0}
+        half = budget // 2
+        shared = {"register_repeats": 1, "segment_rate": 1e-3}
+        return {"pretrain_register": half, "pretrain_segment": budget - half, "joint_rounds": half, **shared}
+
+
+def cells(counts: list[int | None], seeds: int) -> Iterator[Cell]:
+    """The important ones first."""
+    for seed in range(seeds):
+        for count in counts:
+            for kind in KINDS:
+                yield Cell(count, kind, seed)
+
+
+def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str) -> None:
+    """Train (or go on training) and score one cell."""
+    import torch
+
+    from jrscli.training import checkpoint
+    from jrscli.training.cases import read_data
+    from jrscli.training.prepared import Cases
+    from jrscli.training.run import build_method, train
+    from jrscli.training.validate import validate, validation_pairs
+
+    folder = out / cell.name
+    changes = {"labelled": cell.labelled, "labelled_seed": cell.seed}
+    train(
+        "deepatlas",
+        LIST,
+        folder,
+        config={"smoothness": 0.3, **cell.config(budget)},
+        training={"seed": cell.seed, "mixed_chance": 1.0, "validate_every": max(budget // 4, 1), "checkpoint_every": 50},
+        changes=changes,
+        root=data,
+        resume=(folder / checkpoint.FILE).exists(),
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+    )
+    content = checkpoint.load(folder)
+    method = build_method("deepatlas", content["config"])
+    method.load_state_dict(content["weights"])
+    listed, found = read_data(LIST, root=data)
+    scored = Cases(listed, found, part)
+    scores = validate(method, scored, validation_pairs(scored, 40), torch.device("cpu"))
+    (folder / f"scores-{part}.json").write_text(json.dumps({"budget": budget, **scores}), "utf-8")
+
+
+def table(counts: list[int | None], seeds: int, out: Path, part: str) -> str:
+    """Markdown: mean ± SD over the seeds that are done."""
+    lines = [f"Part: {part}", "", "| labelled | networks | seeds | segmentation Dice | registration Dice | folds % |"]
+    lines.append("|---" * 6 + "|")
+    for count in counts:
+        for kind in KINDS:
+            files = [out / Cell(count, kind, seed).name / f"scores-{part}.json" for seed in range(seeds)]
+            done = [json.loads(file.read_text("utf-8")) for file in files if file.is_file()]
+            values = [_shown([score.get(key) for score in done]) for key in ("segmentation", "registration", "folds")]
+            lines.append(f"| {count or 'all'} | {kind} | {len(done)} | {' | '.join(values)} |")
+    return "\n".join(lines)
+
+
+def _shown(values: list[float | None]) -> str:
+    found = [value for value in values if value is not None]
+    if not found:
+        return "not run"
+    return f"{mean(found):.3f}" + (f" ± {stdev(found):.3f}" if len(found) > 1 else "")
+
+
+def main() -> None:
+    """Run what is not done, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--budget", type=int, default=800, help="optimiser steps of each network in each cell")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--labelled", type=int, nargs="*", default=[count or 0 for count in COUNTS], help="0 = all")
+    parser.add_argument("--part", choices=["validation", "test"], default="validation")
+    parser.add_argument("--most", type=int, default=1000, help="cells to run at most now")
+    parser.add_argument("--table-only", action="store_true")
+    chosen = parser.parse_args()
+    counts = [count or None for count in chosen.labelled]
+    if not chosen.table_only:
+        data = Path(os.environ["JRS_DATA"]) / "hippocampus"
+        left = [c for c in cells(counts, chosen.seeds) if not (chosen.out / c.name / f"scores-{chosen.part}.json").is_file()]
+        for cell in left[: chosen.most]:
+            run_cell(cell, chosen.budget, chosen.out, data, chosen.part)
+    print(table(counts, chosen.seeds, chosen.out, chosen.part))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
