@@ -37,11 +37,11 @@ class Config:
     """λ_a, of the Dice between warped and fixed labels."""
     supervision: float = 3.0
     """λ_sp, of the segmenter's Dice against given labels."""
-    pretrain_register: int = 1000
+    pretrain_register: int = 400
     """Steps of the registration network alone."""
-    pretrain_segment: int = 1000
+    pretrain_segment: int = 600
     """Steps of the segmentation network alone."""
-    joint_rounds: int = 100
+    joint_rounds: int = 50
     """Rounds of the alternation."""
     register_repeats: int = 20
     """Registration steps for one segmentation step."""

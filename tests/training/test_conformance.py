@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from jrscli import methods
+from jrscli.io import read_image
 from jrscli.roles import INPUTS, OUTPUTS
 from jrscli.runtime.golden import check_golden
 from jrscli.runtime.session import Session
@@ -117,9 +119,14 @@ def test_a_resumed_run_is_the_unbroken_one(name, study, trained, tmp_path):
     assert [key for key in one if not torch.equal(one[key], other[key])] == []
 
 
+@pytest.fixture(scope="module")
+def model(name, trained, tmp_path_factory):
+    """The exported model."""
+    return export(trained, tmp_path_factory.mktemp(f"model-{name}"), Details(f"{name}-test"))
+
+
 @pytest.mark.slow
-def test_it_exports_what_torch_computes(name, trained, tmp_path):
-    model = export(trained, tmp_path, Details(f"{name}-test"))
+def test_it_exports_what_torch_computes(name, trained, model):
     method = build_method(name, SHORT[name])
     method.load_state_dict(checkpoint.load(trained)["weights"])
     method.eval()
@@ -136,3 +143,26 @@ def test_it_exports_what_torch_computes(name, trained, tmp_path):
             assert float(np.abs(found - wanted.numpy()).max()) <= AGREEMENT
     assert model.card.simulated_training
     assert model.card.trained.data == "ellipsoids"
+
+
+@pytest.mark.slow
+def test_it_works_through_jrs(model, study, tmp_path):
+    """Two images of the study, one registered to the other and segmented, by the card alone."""
+    fixed, moving = (study.parent / f"images/case_{n}.nii.gz" for n in (5, 6))
+    words = ["register", fixed, moving, "--refine", 0, "-o", tmp_path / "pair"]
+    if model.card.registers:
+        kinds = _kinds([*words, "--model", model.path, "--device", "cpu"])
+        assert {"image", "xfm", "xfm-inverse"} <= set(kinds)
+        warped = read_image(tmp_path / "pair/warped.nii.gz").volume
+        assert warped.geometry.matches(read_image(fixed).volume.geometry)
+    if model.card.segments:
+        assert "labels" in _kinds(["segment", fixed, "--model", model.path, "-o", tmp_path / "labels", "--device", "cpu"])
+
+
+def _kinds(words):
+    """The kinds of output that a command names."""
+    from jrscli.cli.main import commands
+
+    found = CliRunner().invoke(commands, [str(word) for word in words], catch_exceptions=False)
+    assert found.exit_code == 0, found.stderr
+    return [line.split("\t")[0] for line in found.stdout.splitlines()]
