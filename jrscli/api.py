@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
     from jrscli.metrics.evaluation import Evaluation
+    from jrscli.runtime.predict import Predictor
     from jrscli.spatial.affine import AffineTransform
     from jrscli.spatial.structures import StructureSet
     from jrscli.spatial.volume import LabelMap, Volume
     from jrscli.workflows.propagate import Propagation
     from jrscli.workflows.register import Registration
     from jrscli.workflows.segment import Segmentation
+    from jrscli.workflows.segment_by_model import ModelSegmentation
 
     Image = Volume | str | Path
     Labels = LabelMap | str | Path
     Contours = StructureSet | LabelMap | str | Path
+    Model = Predictor | str | Path
 
 
-def register(fixed: Image, moving: Image, *, init: str | AffineTransform = "auto", **options: Any) -> Registration:
+def register(
+    fixed: Image, moving: Image, *, init: str | AffineTransform = "auto", model: Model = "auto", **options: Any
+) -> Registration:
     """The transform that moves ``moving`` onto ``fixed``, with its inverse; no option is needed for any modality.
 
     Two DICOM series of one frame of reference start as their headers say, other pairs from several starts.
-    options: preset, linear_only, fixed_mask, moving_mask, seed, threads, device, progress, as in `jrscli.workflows.register`.
+    model: a name of ``jrs models list``, the path of a card, a loaded one (`jrscli.runtime.predict.Predictor`: for many pairs),
+    "auto" for the one whose card fits (or none), "none".
+    options: preset, linear_only, fixed_mask, moving_mask, refine, seed, threads, device, progress and more, as in
+    `jrscli.workflows.register.register`.
 
     Raises JrsError: what could not be read, or what `jrscli.workflows.register.register` raises.
     """
@@ -33,16 +42,23 @@ def register(fixed: Image, moving: Image, *, init: str | AffineTransform = "auto
 
     fixed_volume, fixed_file = _image(fixed)
     moving_volume, moving_file = _image(moving)
-    return run(fixed_volume, moving_volume, init=start_for(init, fixed_file, moving_file), **_masks(options))
+    options = _masks(options)
+    predictor = _predictor(model, "register", [(fixed_volume, fixed_file), (moving_volume, moving_file)], options)
+    return run(fixed_volume, moving_volume, init=start_for(init, fixed_file, moving_file), model=predictor, **options)
 
 
-def segment(image: Image, atlases: Sequence[tuple[Image, Labels]], **options: Any) -> Segmentation:
-    """The labels of one or several atlases (image, labels) on ``image``; several are fused.
+def segment(
+    image: Image, atlases: Sequence[tuple[Image, Labels]] = (), *, model: Model = "auto", **options: Any
+) -> Segmentation | ModelSegmentation:
+    """The labels of ``image``: those of atlases (image, labels; several are fused), or without atlases those of a model.
 
-    options: those of `register`.
+    model: as for `register`. options: those of `register`.
 
-    Raises JrsError: what could not be read, or what `jrscli.workflows.segment.segment_by_atlas` raises.
+    Raises JrsError: what could not be read, or what `jrscli.workflows.segment.segment_by_atlas` raises; ModelError
+    `model.none`.
     """
+    if not atlases:
+        return _segment_by_model(image, model, options)
     from jrscli.workflows.segment import segment_by_atlas
 
     pairs = [(_image(atlas)[0], _labels(labels)) for atlas, labels in atlases]
@@ -50,10 +66,17 @@ def segment(image: Image, atlases: Sequence[tuple[Image, Labels]], **options: An
 
 
 def propagate(
-    planning: Image, contours: Contours, daily: Image, *, init: str | AffineTransform = "auto", **options: Any
+    planning: Image,
+    contours: Contours,
+    daily: Image,
+    *,
+    init: str | AffineTransform = "auto",
+    model: Model = "auto",
+    **options: Any,
 ) -> Propagation:
     """The contours of the planning image (a structure set or labels) on the daily image.
 
+    model: as for `register`.
     options: rois, exclude, body, holes and those of `register`; see `jrscli.workflows.propagate.propagate`.
 
     Raises JrsError: what could not be read, or what `jrscli.workflows.propagate.propagate` raises.
@@ -63,7 +86,11 @@ def propagate(
     planning_volume, planning_file = _image(planning)
     daily_volume, daily_file = _image(daily)
     structures = _contours(contours, planning_file)
-    return run(planning_volume, structures, daily_volume, init=start_for(init, daily_file, planning_file), **_masks(options))
+    options = _masks(options)
+    if options.get("registration") is None:
+        images = [(daily_volume, daily_file), (planning_volume, planning_file)]
+        options["model"] = _predictor(model, "register", images, options)
+    return run(planning_volume, structures, daily_volume, init=start_for(init, daily_file, planning_file), **options)
 
 
 def evaluate(reference: Contours, prediction: Contours, *, image: Image | None = None, **options: Any) -> Evaluation:
@@ -90,6 +117,34 @@ def start_for(init: str | AffineTransform, fixed: ImageFile | None, moving: Imag
         return init
     shared = fixed.frame_of_reference_uid is not None and fixed.frame_of_reference_uid == moving.frame_of_reference_uid
     return "header" if shared else "auto"
+
+
+def _segment_by_model(image: Image, model: Model, options: dict[str, Any]) -> ModelSegmentation:
+    from jrscli.errors import ModelError
+    from jrscli.progress import silent
+    from jrscli.workflows.segment_by_model import segment_by_model
+
+    volume, file = _image(image)
+    predictor = _predictor(model, "segment", [(volume, file)], options)
+    if predictor is None:
+        raise ModelError("no model fits the image", code="model.none", hint="name one, or give atlases with their labels")
+    return segment_by_model(volume, predictor, progress=options.get("progress", silent))
+
+
+def _predictor(
+    model: Model, task: Any, images: Sequence[tuple[Volume, ImageFile | None]], options: dict[str, Any]
+) -> Predictor | None:
+    """The model that is meant, loaded; None where none is wanted, fits or goes with the options."""
+    if not isinstance(model, str | PathLike):
+        return model
+    unfit = str(model) == "auto" and any(options.get(name) for name in ("linear_only", "fixed_mask", "moving_mask"))
+    if str(model) == "none" or unfit:
+        return None
+    from jrscli.workflows.model_choice import pick_model
+
+    known = [(volume, file.modality if file else None) for volume, file in images]
+    settings = {name: options[name] for name in ("device", "threads") if name in options}
+    return pick_model(str(model), task, known, **settings).predictor
 
 
 def _image(image: Image) -> tuple[Volume, ImageFile | None]:

@@ -77,3 +77,23 @@ def test_missing_path_is_one_of_our_errors(tmp_path: Path) -> None:
     with pytest.raises(jrscli.JrsError) as caught:
         jrscli.register(tmp_path / "none.nii.gz", tmp_path / "none.nii.gz")
     assert caught.value.exit_code == jrscli.ExitCode.INPUT
+
+
+def test_a_model_serves_the_python_api_too(pair, make_model, tmp_path) -> None:
+    """By the path of its card, or loaded once for many pairs."""
+    from jrscli.errors import ModelError
+    from jrscli.runtime.predict import Predictor
+    from jrscli.runtime.store import read_model
+
+    card = make_model(tmp_path, shift=(0.0, 0.0, 0.0))
+    one, labels, other, _ = pair
+    found = jrscli.register(one, other, model=card, refine=0, init="header")
+    assert found.model == "tiny@1.0"
+    predictor = Predictor(read_model(card), device="cpu")
+    assert jrscli.register(one, other, model=predictor, refine=0).model == "tiny@1.0"
+    assert jrscli.segment(one, model=predictor).labels.numbers() == [1, 2]
+    carried = jrscli.propagate(one, labels, one, model=predictor, refine=0)
+    assert carried.registration.model == "tiny@1.0"
+    with pytest.raises(ModelError) as caught:
+        jrscli.segment(one, model="none")
+    assert caught.value.code == "model.none"

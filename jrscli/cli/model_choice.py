@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jrscli.cli.run import Run
-from jrscli.errors import Notice
 
 if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
@@ -60,43 +59,31 @@ def predictor_for(
 
     Raises ModelError `model.unknown`, `value.modality` and those of the card.
     """
-    if model == "none":
+    if model == "none" or (model == "auto" and not choosable):
         return None
-    from jrscli.runtime.choose import Subject, check_modality, choose_model, range_notice
-    from jrscli.runtime.predict import Predictor
-    from jrscli.runtime.store import all_models, find_model
+    from jrscli.workflows.model_choice import pick_model
 
-    subjects = [Subject(image.volume.geometry, image.modality) for image in images]
-    if model != "auto":
-        named = find_model(model)
-        check_modality(named, subjects)
-        predictor, reason = Predictor(named, device=device, threads=threads), "named"
-    else:
-        if not choosable:
-            return None
-        models, broken = all_models()
-        run.note([Notice(error.code, f"{error.message}: left out") for error in broken])
-        choice = choose_model(models, task, subjects, non_commercial=accept_license)
-        run.talk.detail(f"models: {choice.reason}")
-        if choice.model is None:
-            run.record.facts["model"] = {"name": None, "reason": choice.reason}
-            return None
-        predictor, reason = Predictor(choice.model, device=device, threads=threads), choice.reason
-        from jrscli.workflows.segment_by_model import unlike_images
-
-        strange = unlike_images(predictor, *(image.volume for image in images))
-        if strange is not None:
-            run.talk.detail(f"models: {choice.model.card.name} fits by its card, but not what is in the images: {strange}")
-            run.record.facts["model"] = {"name": None, "reason": f"{choice.model.card.name}: {strange}"}
-            return None
-    run.note([notice for notice in (range_notice(predictor.model, image.volume) for image in images) if notice])
-    run.talk.say(f"model {predictor.model.title}: {reason}   ({predictor.card.use})")
+    picked = pick_model(
+        model,
+        task,
+        [(image.volume, image.modality) for image in images],
+        device=device,
+        threads=threads,
+        non_commercial=accept_license,
+    )
+    run.note(picked.notices)
+    predictor = picked.predictor
+    if predictor is None:
+        run.talk.detail(f"no model: {picked.reason}")
+        run.record.facts["model"] = {"name": None, "reason": picked.reason}
+        return None
+    run.talk.say(f"model {predictor.model.title}: {picked.reason}   ({predictor.card.use})")
     run.record.facts["model"] = {
         "name": predictor.card.name,
         "version": predictor.card.version,
         "sha256": predictor.model.sha256,
         "licence": predictor.card.licence,
-        "reason": reason,
+        "reason": picked.reason,
         "use": predictor.card.use,
     }
     return predictor
