@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,7 +46,7 @@ def demo(
     from jrscli.io import read_contours
     from jrscli.io.output import atomic_path
 
-    settings = {"preset": preset.value, "seed": seed, "threads": threads, "device": device}
+    settings: dict[str, Any] = {"preset": preset.value, "seed": seed, "threads": threads, "device": device}
     with Talk(quiet=quiet, verbose=verbose, progress=progress.value) as talk:
         talk.say("a pelvis phantom with contours, and a second day of the patient with a known motion (simulated)")
         with atomic_path(output, exist=exist.value) as (temporary, folder):

@@ -12,6 +12,7 @@ import typer
 from jrscli.cli import contour_options, model_choice, options, privacy
 from jrscli.cli import dicom_results as dicom
 from jrscli.cli.cine import carry_through
+from jrscli.cli.cost import say_cost
 from jrscli.cli.register import describe, failure_of, write_registration
 from jrscli.cli.registration_report import judge_registration
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
@@ -146,6 +147,8 @@ def propagate_contours(
                 accept_license=accept_license,
                 choosable=not linear_only,
             )
+            if predictor is None:
+                say_cost(talk, image, plan, preset.value, linear_only, threads, device)
             folder = default_folder(output, image.stem)
             if len(daily) > 1:
                 folder = folder / f"daily-{number + 1}" if output else folder.with_name(f"{folder.name}-daily-{number + 1}")

@@ -11,6 +11,7 @@ import typer
 
 from jrscli.cli import dicom_results as dicom
 from jrscli.cli import model_choice, options, privacy
+from jrscli.cli.cost import say_cost
 from jrscli.cli.registration_report import judge_registration
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
 from jrscli.cli.talk import Talk
@@ -134,6 +135,8 @@ def register(
             choosable=not (linear_only or fixed_mask or moving_mask),
         )
         failed, closed, moved = None, None, None
+        if predictor is None:
+            say_cost(talk, fixed_image, moving_image, preset.value, linear_only, threads, device)
         with run.results(default_folder(output, fixed_image.stem), exist.value) as results:
             if not results.skipped:
                 from jrscli.api import start_for

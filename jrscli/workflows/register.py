@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from jrscli.errors import InputError, UsageError
 from jrscli.progress import Progress, silent
 from jrscli.spatial.affine import AffineTransform
+from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
 from jrscli.workflows.registration import Registration, Step, registration_of
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
 PRESETS = ("fast", "balanced", "best")
 INITS = ("auto", "header", "centers", "moments")
 _WITHOUT = "leave these options out, or register without a model: --model none"
+
+
+def expected_cost(
+    fixed: Geometry, moving: Geometry, *, preset: str = "balanced", linear_only: bool = False, threads: int | None = None
+) -> tuple[float, float]:
+    """Roughly how many seconds and gigabytes `register` will take for images of these grids on a processor."""
+    from jrscli.engine.estimate import estimate
+
+    found = estimate(fixed, moving, preset, linear_only=linear_only, threads=threads or os.cpu_count() or 1)
+    return found.seconds, found.gigabytes
 
 
 def register(

@@ -7,12 +7,14 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from jrscli.engine.estimate import estimate
 from jrscli.engine.features import mind
 from jrscli.engine.folding import determinant, unfolded
 from jrscli.engine.inverse import faded, invert, margin_for
 from jrscli.engine.pair import optimise
 from jrscli.nn.warp import compose
 from jrscli.spatial.displacement import DisplacementField
+from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import Volume
@@ -96,3 +98,20 @@ def test_mind_does_not_see_the_contrast(head: Volume) -> None:
     assert float((mind(image, 1) - mind(1 - 0.7 * image, 1)).abs().max()) < 1e-3
     shifted = torch.roll(image, 2, dims=2)
     assert float((mind(image, 1) - mind(shifted, 1)).abs().mean()) > 0.05
+
+
+def test_more_work_is_expected_to_cost_more() -> None:
+    def grid(*shape: int) -> Geometry:
+        return Geometry(shape, np.eye(4))
+
+    small, large = grid(40, 50, 40), grid(512, 512, 160)
+    few = estimate(small, small, "balanced", linear_only=False, threads=1)
+    many = estimate(large, large, "balanced", linear_only=False, threads=1)
+    assert 5 < few.seconds < 20
+    assert 40 < many.seconds < 200
+    assert 0.4 < few.gigabytes < 0.8
+    assert 1 < many.gigabytes < 3
+    assert estimate(large, large, "balanced", linear_only=True, threads=1).seconds < many.seconds
+    assert estimate(large, large, "fast", linear_only=False, threads=1).seconds < many.seconds
+    assert estimate(large, large, "best", linear_only=False, threads=1).gigabytes > many.gigabytes
+    assert estimate(large, large, "balanced", linear_only=False, threads=2).seconds < many.seconds
