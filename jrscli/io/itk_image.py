@@ -17,11 +17,7 @@ def read_itk(path: Path) -> Volume:
 
     Raises InputError `image.unreadable`, `image.4d`, `image.vector`, `input.too_big`.
     """
-    check_itk_header(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    with path.open("rb") as file:  # by content: ITK goes by the ending of the name
-        reader.SetImageIO("NrrdImageIO" if file.read(4) == b"NRRD" else "MetaImageIO")
+    reader = itk_reader(path)
     try:
         reader.ReadImageInformation()
         size = [int(n) for n in reader.GetSize()]
@@ -52,6 +48,19 @@ def read_itk(path: Path) -> Volume:
     elif len(size) == 2:
         image = sitk.JoinSeries(image)
     return volume_from_image(image)
+
+
+def itk_reader(path: Path) -> sitk.ImageFileReader:
+    """ITK's reader for a MetaImage or NRRD file whose header was looked at.
+
+    Raises InputError `image.unreadable`, `input.too_big`.
+    """
+    check_itk_header(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    with path.open("rb") as file:  # by content: ITK goes by the ending of the name
+        reader.SetImageIO("NrrdImageIO" if file.read(4) == b"NRRD" else "MetaImageIO")
+    return reader
 
 
 def write_itk(volume: Volume | LabelMap, path: Path) -> None:

@@ -149,16 +149,30 @@ def _spatial_shape(header: Any, path: Path, *, frames: bool) -> tuple[int, int, 
     return shape[0], shape[1], shape[2], shape[3]
 
 
-def check_nifti_header(path: Path) -> None:
-    """Refuse a file whose header makes no sense or claims more than the file can hold.
+def holds_vectors(path: Path) -> bool:
+    """Whether a NIfTI file holds three values per voxel, as ITK writes displacement fields: (i, j, k, 1, 3)."""
+    try:
+        with _opened(path) as image:
+            return len(image.shape) == 5 and image.shape[3:] == (1, 3)
+    except _DAMAGED:
+        return False
 
-    Raises InputError `image.unreadable`, `input.too_big`.
+
+def read_vectors(path: Path) -> tuple[Float[np.ndarray, "i j k 3"], Geometry]:
+    """The vectors of such a file as they are stored, and their grid.
+
+    Raises InputError `image.unreadable`, `input.too_big`; GeometryError for a senseless header.
     """
     try:
         with _opened(path) as image:
+            i, j, k, *_ = image.shape
+            affine, _ = _ras_affine(image.header)
+            affine = _RAS_TO_LPS @ _to_millimetres(affine, image.header)
             _check_claim(image, path)
+            array = _values(image).reshape((i, j, k, 3), order="A")
     except _DAMAGED as error:
         raise _damaged(path) from error
+    return array.astype(np.float32, copy=False), Geometry((i, j, k), affine)
 
 
 def _check_claim(image: Any, path: Path) -> None:

@@ -131,3 +131,12 @@ def test_an_image_is_no_field(oblique: Geometry, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_transform(tmp_path / "a.nii.gz")
     assert caught.value.code == "field.components"
+
+
+def test_a_field_in_nifti_is_what_itk_reads_from_it(oblique: Geometry, tmp_path: Path) -> None:
+    """It is read without ITK, whose NIfTI reader some damaged files bring down."""
+    write_field(_field(oblique), tmp_path / "a.nii.gz")
+    found, image = read_field(tmp_path / "a.nii.gz"), sitk.ReadImage(str(tmp_path / "a.nii.gz"))
+    assert np.array_equal(found.array, sitk.GetArrayFromImage(image).transpose(2, 1, 0, 3))
+    assert np.abs(found.geometry.origin_mm - image.GetOrigin()).max() < 1e-4
+    assert np.abs(found.geometry.axes.ravel() - image.GetDirection()).max() < 1e-5
