@@ -98,7 +98,7 @@ class Loop:
         self.ranks.share(self.method)
         if self.ranks.first:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.log = Log(self.folder, keep=int(resumed["lines"]) if resumed else 0)
+            self.log = Log(self.folder, keep=int(resumed["lines"]) if resumed else 0, tensorboard=self.settings.tensorboard)
         while self.state.stage < len(stages):
             self._stage(stages[self.state.stage])
         return dict(self.state.scores or {})

@@ -22,6 +22,7 @@ class Settings:
     validate_every, checkpoint_every: steps of an optimiser; both happen at the end of a round, and at the end of each stage.
     validation_pairs: how many pairs are registered each time.
     mixed_chance: how often a pair is one labelled and one unlabelled case, while fewer than half of the cases have labels.
+    tensorboard: whether the log is also written as TensorBoard curves.
     """
 
     seed: int = 0
@@ -33,6 +34,7 @@ class Settings:
     checkpoint_every: int = 100
     validation_pairs: int = 18
     mixed_chance: float = 0.5
+    tensorboard: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 import torch
@@ -196,3 +197,29 @@ def test_a_setting_that_is_newer_than_the_checkpoint_has_its_default(study, tmp_
     checkpoint.save(tmp_path / checkpoint.FILE, content)
     train("siamese", study, tmp_path, config=SHORT, training=QUICK, resume=True)
     assert checkpoint.load(tmp_path)["stage"] == 2
+
+
+def test_tensorboard_is_an_extra(study, tmp_path, monkeypatch):
+    """Asked for and not there: an error with a hint. There: it gets every value of the log."""
+    asked = {**QUICK, "tensorboard": True}
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ModelError) as caught:
+        train("siamese", study, tmp_path / "none", config=SHORT, training=asked)
+    assert caught.value.code == "extra.missing"
+
+    values = []
+
+    class Writer:
+        def __init__(self, folder):
+            assert folder.endswith("tensorboard")
+
+        def add_scalar(self, name, value, rounds):
+            values.append((name, rounds))
+
+        def flush(self):
+            pass
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    train("siamese", study, tmp_path / "some", config=SHORT, training=asked)
+    assert ("joint/validation/folds", 3) in values
+    assert len(values) == len((tmp_path / "some/log.csv").read_text().splitlines()) - 1
