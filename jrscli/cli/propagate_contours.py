@@ -16,6 +16,7 @@ from jrscli.cli.cost import say_cost
 from jrscli.cli.register import describe, failure_of, write_registration
 from jrscli.cli.registration_report import judge_registration
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
+from jrscli.cli.second_estimate import Both, compare_both
 from jrscli.cli.talk import Talk
 from jrscli.errors import UsageError
 
@@ -62,6 +63,7 @@ def propagate_contours(
     model: model_choice.Model = "auto",
     refine: model_choice.Refine = None,
     accept_license: model_choice.AcceptLicense = False,
+    both: Both = True,
     dose: Annotated[
         Path | None, typer.Option("--dose", metavar="FILE", help="RTDOSE of PLANNING, carried along.", show_default=False)
     ] = None,
@@ -102,6 +104,7 @@ def propagate_contours(
         "linear_only": linear_only,
         "model": model_choice.recorded(model),
         "refine": refine,
+        "both": both,
         "body": body.value,
         "holes": holes.value,
         "simplify_mm": simplify,
@@ -119,9 +122,9 @@ def propagate_contours(
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
         if not daily or labelled_frame is not None:
             if labelled_frame is None or daily:
-                both = "DAILY and --labelled-frame exclude each other" if daily else "DAILY is missing"
+                words = "DAILY and --labelled-frame exclude each other" if daily else "DAILY is missing"
                 hint = "name the daily image; or for a cine: jrs propagate-contours CINE LABELS --labelled-frame 0"
-                raise UsageError(both, code="usage.combination" if daily else "usage.missing", hint=hint)
+                raise UsageError(words, code="usage.combination" if daily else "usage.missing", hint=hint)
             carry_through(planning, contours, labelled_frame, output, exist.value, talk, chosen, settings)
             return
         renaming = contour_options.Renaming.from_file(rename)
@@ -173,6 +176,7 @@ def propagate_contours(
                         refine=refine,
                         **settings,
                     )
+                    second = compare_both(run, results, predictor if both else None, carried, image)
                     model_choice.note_device(run, predictor)
                     if dose is not None:
                         grid, pull = image.volume.geometry, carried.registration.transform
@@ -187,6 +191,7 @@ def propagate_contours(
                             plan,
                             structures=carried.structures if carried.labels is None else carried.labels,
                             carried=carried,
+                            second=second,
                             gate=options.gate_mode(gate, strict),
                             report=report,
                         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jrscli.cli.run import Results, Run
@@ -36,12 +37,14 @@ def judge_registration(
     *,
     structures: StructureSet | LabelMap | None = None,
     carried: Propagation | None = None,
+    second: Sequence[GateRow] = (),
     gate: str = "warn",
     report: bool = True,
 ) -> GateFailed | None:
     """Hold the registration and what it carried against the tolerances, write report.html; the failure, if the gate closes.
 
     structures: contours on the fixed image. carried: what became of each ROI, for propagate-contours.
+    second: how the carried contours compare with a second estimate of them.
     """
     from jrscli.cli.evaluate_output import judge
     from jrscli.cli.report_page import regions_of
@@ -62,6 +65,7 @@ def judge_registration(
     names = {one.number: f"ROI-{one.number}" if hidden else one.name for one in carried.results} if carried else {}
     if carried is not None:
         rows += _carried(carried, names, regions, grids[0], tolerances, v_mm)
+    rows += second
     verdict = Verdict(tuple(rows))
     failure = judge(run, verdict, v_mm, gate)
     if report:

@@ -39,7 +39,7 @@ def images(tmp_path: Path) -> list[Path]:
     paths = []
     for n in range(2):
         distance = np.sqrt(((np.indices(GEOMETRY.shape) - np.array([9 + n, 9, 8]).reshape(3, 1, 1, 1)) ** 2).sum(0))
-        array = (500.0 * (distance < 6) + 400.0 * (distance < 3)).astype(np.float32)
+        array = (500.0 * (distance < 7) + 400.0 * (distance < 3)).astype(np.float32)
         paths.append(tmp_path / f"image-{n}.nii.gz")
         write_image(Volume(array, GEOMETRY), paths[-1])
     return paths
@@ -280,7 +280,7 @@ def data_set(tmp_path: Path, images: list[Path]) -> Path:
         (tmp_path / "data" / "labels").mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / "images" / f"case_{n}.nii.gz").write_bytes(image.read_bytes())
         distance = np.sqrt(((np.indices(GEOMETRY.shape) - np.array([9 + n % 2, 9, 8]).reshape(3, 1, 1, 1)) ** 2).sum(0))
-        labels = (distance < 6).astype(np.uint32) + (distance < 3)
+        labels = (distance < 7).astype(np.uint32) + (distance < 3)
         write_labels(LabelMap(labels.astype(np.uint32), GEOMETRY), tmp_path / "data" / "labels" / f"case_{n}.nii.gz")
     path = tmp_path / "user" / "tiny" / "tiny-data.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -303,3 +303,24 @@ def test_the_scores_of_a_card_are_measured_again(capsys, model, data_set, told, 
         assert "[model.scores]" in said
     else:
         assert json.loads(out)["scores"]["balls"]["segmentation"]["dice"] == 1.0
+
+
+def test_the_models_own_contours_are_compared_with_the_carried_ones(capsys, tmp_path, model):
+    """The stand-in's field is right, so both estimates agree; drawn elsewhere, the carried one does not."""
+    model(levels=(0.2,), shift=(1.0, 0.0, 0.0), grid=Grid(multiple=(8, 8, 8)))
+    wide = Geometry(GEOMETRY.shape, np.diag([-2.0, -2.0, 2.0, 1.0]))  # structures under 5 cm³ are not judged
+    balls = [np.linalg.norm(np.indices(wide.shape).T - (9 + n, 9, 8), axis=-1).T < 6 for n in range(2)]
+    for n, ball in enumerate(balls):
+        write_image(Volume(500 * ball.astype(np.float32), wide), f"day-{n}.nii.gz")
+    for name, mask in (("right", balls[1]), ("wrong", np.roll(balls[1], 5, axis=1))):
+        write_labels(LabelMap(mask, wide), f"{name}.nii.gz")
+        words = ("propagate-contours", "day-1.nii.gz", f"{name}.nii.gz", "day-0.nii.gz", "--model", "tiny", "--no-report")
+        code, out, said = jrs(capsys, *words, "-o", name)
+        assert code == 0, said
+        assert "labels-network\t" in out
+        (row,) = json.loads(Path(name, "run.json").read_text("utf-8"))["disagreement"]
+        assert row["structure"] == "level-1"
+        assert (row["status"] == "pass") == (name == "right"), row
+        assert ("[rs.disagreement]" in said) == (name == "wrong")
+    assert jrs(capsys, *words, "-o", "plain", "--no-both")[0] == 0
+    assert not Path("plain/seg_space-fixed_network.nii.gz").exists()
