@@ -19,7 +19,8 @@ from jrscli.training import checkpoint
 class Details:
     """What of a card no checkpoint can know.
 
-    scores: as in a card, filled in by who measured them. refine: steps of refinement where none are asked for.
+    volumes_cc: as in a card, in place of what the training images gave. scores: as in a card, filled in by who measured them.
+    refine: steps of refinement where none are asked for.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Details:
     refine: int = 0
     cite: str = ""
     limits: tuple[str, ...] = ()
+    volumes_cc: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     scores: Mapping[str, cards.Scores] = dataclasses.field(default_factory=dict)
     config: str = ""
     date: str = ""

@@ -52,6 +52,9 @@ def export(source: Path | str, folder: Path | str, details: Details) -> Model:
     method = build_method(content["method"], content["config"])
     method.load_state_dict(content["best"] or content["weights"])
     method.eval()
+    if not details.volumes_cc:
+        known = {name: (low, high) for name, (low, high) in content.get("volumes_cc", {}).items()}
+        details = dataclasses.replace(details, volumes_cc=known)
     return export_method(
         method, data, Path(folder), details, method_name=content["method"], seed=int(content["settings"]["seed"])
     )
@@ -101,6 +104,7 @@ def _card(
         golden=cards.Golden(GOLDEN_SEED, size, {n: dict.fromkeys(g.outputs, nothing) for n, g in graphs.items()}),
         use=f"{cards.USE}; a network trained on {data.name}",
         labels=data.labels,
+        volumes_cc=details.volumes_cc,
         field=cards.Field(method.field.kind, method.field.squarings, method.field.scale),
         refine=details.refine,
         departures=method.departures,

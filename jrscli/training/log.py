@@ -50,4 +50,4 @@ def _curves(folder: Path) -> Any:
             code="extra.missing",
             hint="pip install 'jrscli[tensorboard]', or leave the setting out: log.csv holds the same values",
         ) from None
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))

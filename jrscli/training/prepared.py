@@ -69,3 +69,29 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
     if data.grid.dims == 2:
         return Prepared(case.patient, image[..., 0], None if labels is None else labels[..., 0])
     return Prepared(case.patient, image, labels)
+
+
+VOLUME_MARGIN = 0.25
+"""By how much labels found in a new image may lie beyond the volumes of the training images, as a part."""
+
+
+def volumes_cc(cases: Cases) -> dict[str, tuple[float, float]]:
+    """The least and the most that each label measures in these cases, with a margin: what a card says of the images it knows.
+
+    A label that some labelled case does not have is left out.
+    """
+    data = cases.data
+    voxel_cc = float(np.prod(data.grid.spacing_mm or (0.0,))) / 1000
+    found = [np.bincount(np.ravel(labels), minlength=len(data.labels)) for case in cases if (labels := case.labels) is not None]
+    if not found or not voxel_cc or data.grid.dims != 3:
+        return {}
+    low, high = np.min(found, axis=0) * voxel_cc, np.max(found, axis=0) * voxel_cc
+    return {
+        name: (_three_digits(low[n] * (1 - VOLUME_MARGIN)), _three_digits(high[n] * (1 + VOLUME_MARGIN)))
+        for n, name in enumerate(data.labels)
+        if n > 0 and low[n] > 0
+    }
+
+
+def _three_digits(value: float) -> float:
+    return float(f"{value:.3g}")

@@ -19,7 +19,7 @@ from jrscli.runtime.plain import PlainError, build, plain
 from jrscli.training import checkpoint
 from jrscli.training.cases import DataList, read_data
 from jrscli.training.loop import Loop, Scored, unheard
-from jrscli.training.prepared import Cases
+from jrscli.training.prepared import Cases, volumes_cc
 from jrscli.training.settings import Settings, built
 
 CONFIG_FILE = "config.yaml"
@@ -82,12 +82,15 @@ def train(
     torch.manual_seed(settings.seed)
     network = module.METHOD(built(module.Config, values))
     _check_grid(network, listed)
+    training_cases = Cases(listed, cases, "train")
     description = {
         "method": method,
         "config": dataclasses.asdict(network.config),
         "settings": dataclasses.asdict(settings),
         "data": plain(listed),
         "versions": _versions(),
+        # reads every case once: a file that cannot be read stops the training here and not hours later
+        "volumes_cc": {name: list(both) for name, both in volumes_cc(training_cases).items()},
     }
     resumed = None
     if resume:
@@ -102,7 +105,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     loop = Loop(
         network,
-        Cases(listed, cases, "train"),
+        training_cases,
         Cases(listed, cases, "validation"),
         settings,
         folder,

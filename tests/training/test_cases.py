@@ -5,7 +5,7 @@ import pytest
 from jrscli.errors import InputError
 from jrscli.runtime.card import Grid
 from jrscli.training.cases import DataList, Split, read_data
-from jrscli.training.prepared import Cases, prepare_case
+from jrscli.training.prepared import Cases, prepare_case, volumes_cc
 
 from .conftest import write_list
 
@@ -60,6 +60,14 @@ def test_images_come_as_the_runtime_prepares_them(study):
     assert case.labels.shape == (32, 32, 32)
     assert (float(case.image.min()), float(case.image.max())) == (0, 1)
     assert float(case.image[0][case.labels == 2].mean()) > float(case.image[0][case.labels == 1].mean()) > 0.2
+
+
+def test_volumes_of_labels_have_a_margin(study):
+    data, cases = read_data(study)
+    training = Cases(data, cases, "train")
+    sizes = [int((case.labels == 1).sum()) / 1000 for case in training]
+    low, high = volumes_cc(training)["left"]
+    assert (low, high) == (pytest.approx(0.75 * min(sizes), rel=0.01), pytest.approx(1.25 * max(sizes), rel=0.01))
 
 
 @pytest.mark.parametrize(

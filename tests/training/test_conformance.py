@@ -142,6 +142,8 @@ def test_it_exports_what_torch_computes(name, trained, model):
             found = session.run(given)[graph.outputs[0]]
             assert float(np.abs(found - wanted.numpy()).max()) <= AGREEMENT
     assert model.card.simulated_training
+    low, high = model.card.volumes_cc["right"]
+    assert 0.1 < low < 0.5 < high < 1  # an ellipsoid of 4 × 6 × 5 mm has 0.5 cm³
     assert model.card.trained.data == "ellipsoids"
 
 
