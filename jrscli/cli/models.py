@@ -107,7 +107,9 @@ def verify(
 
       jrs models verify
 
-      jrs models verify --scores hippocampus-jrs hippocampus-data/
+      jrs models verify hippocampus-jrs --json
+
+    With --scores:  jrs models verify --scores NAME DATA
     """
     from jrscli.cli.model_check import check, check_scores
     from jrscli.errors import UsageError
@@ -145,7 +147,7 @@ def import_(
 
       jrs models import my-model.zip
 
-      jrs models import runs/export/my-model.yaml --overwrite
+      jrs models import my-model.yaml --overwrite
     """
     from jrscli.runtime.install import import_model
 
@@ -170,7 +172,7 @@ def remove(
 
       jrs models remove my-model
 
-      jrs models remove my-model --json
+      jrs models remove old-model --json
     """
     from jrscli.runtime.install import remove_model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from jrscli.io.dose import Dose, write_dose
 from jrscli.io.registration_object_write import write_rigid
 from jrscli.io.sidecar import Sidecar
 from jrscli.io.transforms import write_field, write_transform
+from jrscli.runtime import store
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.transform import Transform
@@ -87,12 +89,34 @@ def _stage(files: Any, folder: Path) -> None:
         (folder / name / "run.json").write_text('{"jrs": "1.0", "command": "register", "status": "ok"}')
 
 
+@pytest.fixture
+def models(make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models of the names that the examples use: at hand, in the user's folder, and to be imported."""
+    monkeypatch.setattr(store, "bundled_folder", lambda: tmp_path / "bundled")
+    monkeypatch.setenv("JRS_MODELS", str(tmp_path / "user"))
+    make_model(tmp_path / "bundled", "hippocampus-jrs")
+    make_model(tmp_path / "user" / "old-model", "old-model")
+    card = make_model(tmp_path, "my-model")
+    with zipfile.ZipFile(tmp_path / "my-model.zip", "w") as archive:
+        for file in (card, *tmp_path.glob("my-model-*.onnx")):
+            archive.write(file, file.name)
+
+
 @pytest.mark.parametrize(("path", "one"), [leaf for leaf in LEAVES if leaf[0] != ("demo",)], ids=str)
 def test_examples_run(
-    path: tuple[str, ...], one: Any, jrs: Callable, files: Any, optimiser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: tuple[str, ...],
+    one: Any,
+    jrs: Callable,
+    files: Any,
+    optimiser: Any,
+    models: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     _stage(files, tmp_path)
+    if path == ("models", "remove"):
+        jrs("models", "import", "my-model.zip")
     for words in _examples(path, one):
         said = jrs(*words)
         assert said.code == 0, said.err
