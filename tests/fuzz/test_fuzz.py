@@ -33,6 +33,7 @@ def test_ten_thousand_broken_files() -> None:
     assert lines[-1].startswith("10000 files")
 
 
+@pytest.mark.slow
 def test_the_fuzzer_sees_what_it_looks_for(tmp_path: Path) -> None:
     """A reader that crashes, one that hangs, one that eats memory, one with an error of another kind."""
     for path in FOLDER.glob("*.py"):
