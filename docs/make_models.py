@@ -11,8 +11,8 @@ PAGE = bundled_folder() / "README.md"
 HEAD = """# Models
 
 The models that come with jrscli: one card `NAME.yaml` each, beside its graphs `NAME-GRAPH.onnx`. Research use, not a medical
-device. `jrs models info NAME` says all that a card holds, `jrs models verify` checks files and golden runs. This page is made by
-`python docs/make_models.py`; a test compares it with the cards.
+device. `jrs models info NAME` says all that a card holds, `jrs models verify` checks files and golden runs. This page is made
+by `python docs/make_models.py`; a test compares it with the cards.
 
 | model | method | does | images | licence | registration Dice | segmentation Dice | trained on |
 |---|---|---|---|---|---|---|---|

@@ -38,7 +38,7 @@ def export(
 
       jrs export runs/deepatlas --name my-deepatlas -o models
 
-      jrs export runs/deepatlas/checkpoint.pt --name my-deepatlas --card details.yaml --overwrite
+      jrs export runs/deepatlas --name my-deepatlas --card details.yaml
     """
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
         from jrscli.training import export as exporting

@@ -48,7 +48,7 @@ def train(
 
       jrs train deepatlas data.yaml -o runs/deepatlas
 
-      jrs train deepatlas data.yaml --set joint_rounds=50 --set training.seed=1 -o runs/second
+      jrs train deepatlas data.yaml --set training.seed=1 -o runs/second
     """
     # of several processes that train one model (torchrun) the first one talks
     first = os.environ.get("RANK", "0") == "0"
