@@ -4,7 +4,7 @@
     python tests/benchmark/label_scarcity.py --out runs/scarcity --table-only
 
 Every cell (how many labels, which networks, seed) is one training with the same images, augmentation and number of optimiser
-steps per network. Cells lie in folders of their own: a stopped run goes on where it was, and cells that are not done are printed
+steps per network. Cells lie in folders of their own: a stopped run goes on where it was, and what is not done is printed
 as "not run". Scores are of the validation part unless --part test is given, on the network's grid.
 """
 

@@ -102,7 +102,11 @@ def models(make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.
             archive.write(file, file.name)
 
 
-@pytest.mark.parametrize(("path", "one"), [leaf for leaf in LEAVES if leaf[0] != ("demo",)], ids=str)
+LONG = {("demo",), ("train",), ("export",)}
+"""Their examples take minutes; they have tests of their own."""
+
+
+@pytest.mark.parametrize(("path", "one"), [leaf for leaf in LEAVES if leaf[0] not in LONG], ids=str)
 def test_examples_run(
     path: tuple[str, ...],
     one: Any,
