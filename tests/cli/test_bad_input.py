@@ -196,7 +196,13 @@ sys.exit(app())
 
 def _held(work: Path, words: list[str], tmp_path: Path) -> subprocess.Popen[str]:
     mark = tmp_path / "written"
-    process = subprocess.Popen([sys.executable, "-c", HELD, str(mark), *words], cwd=work, stderr=subprocess.PIPE, text=True)
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job ignores it, and so do its children
+    try:
+        process = subprocess.Popen([sys.executable, "-c", HELD, str(mark), *words], cwd=work, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     for _ in range(600):
         if mark.exists():
             return process
