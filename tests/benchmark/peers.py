@@ -83,9 +83,10 @@ def demons(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk
 
 
 def greedy(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Image:
-    """greedy with local correlation (radius 2) and its own smoothing, 100, 50 and 20 steps."""
+    """greedy with local correlation (radius 2) and its own smoothing, 100, 50 and 20 steps; thick slices made thin first."""
     from picsl_greedy import Greedy3D
 
+    original, fixed = fixed, _thin(fixed)  # it refuses levels of fewer than four slices
     lowest = float(sitk.GetArrayViewFromImage(moving).min())
     moved = sitk.Resample(moving, fixed, start, sitk.sitkLinear, lowest)
     tool = Greedy3D()
@@ -96,7 +97,22 @@ def greedy(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk
         warp=None,
     )
     field = sitk.Cast(tool["warp"], sitk.sitkVectorFloat64)
-    return _total(fixed, start, sitk.DisplacementFieldTransform(field))
+    return _total(original, start, sitk.DisplacementFieldTransform(field))
+
+
+def _thin(image: sitk.Image) -> sitk.Image:
+    """The image on slices at most twice as thick as its pixels are wide."""
+    spacing, size = list(image.GetSpacing()), list(image.GetSize())
+    target = 2 * min(spacing)
+    for axis in range(3):
+        if spacing[axis] > target:
+            extent = (size[axis] - 1) * spacing[axis]
+            size[axis] = int(np.ceil(extent / target)) + 1
+            spacing[axis] = extent / (size[axis] - 1)
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    return sitk.Resample(
+        image, size, identity, sitk.sitkLinear, image.GetOrigin(), spacing, image.GetDirection(), 0.0, image.GetPixelID()
+    )
 
 
 def plastimatch(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Image:
