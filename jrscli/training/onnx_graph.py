@@ -52,7 +52,22 @@ def onnx_bytes(graph: Graph, channels: Sequence[int], shape: Sequence[int], mult
         if program is None:
             raise ModelError(f"the graph {graph.name} cannot be exported", code="export.failed", hint="update torch")
         program.save(target)  # type: ignore[arg-type]
-    return target.getvalue()
+    return without_traces(target.getvalue())
+
+
+def without_traces(graph: bytes) -> bytes:
+    """The graph without the exporter's notes on its nodes: they hold stack traces with the paths of this machine."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for function in model.functions:
+        for node in function.node:
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")
+    return model.SerializeToString()
 
 
 @contextlib.contextmanager
