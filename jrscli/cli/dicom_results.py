@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jrscli.cli.run import Results, Run
-from jrscli.errors import UsageError
+from jrscli.errors import Notice, UsageError
 
 if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
@@ -88,7 +88,6 @@ def start_of(run: Run, reg: Path, init: str, fixed: ImageFile, moving: ImageFile
 
 def read_reg(run: Run, reg: Path, fixed: ImageFile | None, moving: ImageFile | None) -> Transform:
     """A DICOM registration as fixed mm -> moving mm; images without DICOM leave it to its own frames."""
-    from jrscli.errors import Notice
     from jrscli.io.registration_object import read_registration
 
     found = read_registration(reg)
@@ -144,7 +143,6 @@ class Wanted:
         self, run: Run, results: Results, masks: Masks, target: ImageFile, *, label: str, origin: Origin | None = None
     ) -> None:
         """Write ``SEG_space-fixed.dcm``; where every region is empty there is none, which is told."""
-        from jrscli.errors import Notice
         from jrscli.io.segmentation_object import write_segmentation
 
         assert target.series is not None
@@ -215,9 +213,12 @@ def warp_dose_file(
     dose = read_dose(path)
     run.record.add_input("dose", path, "rtdose", dose.volume.geometry)
     moved = warp_dose(dose.volume, target, image_map)
-    if reference is not None and reference.series is not None:
+    series = reference.series if reference is not None else None
+    if series is not None and not dose.names_plan:
+        run.note([Notice("dose.plan", "the given dose names no plan, without which an RTDOSE is not valid: written as NIfTI")])
+    if series is not None and dose.names_plan:
         rigid = image_map.is_linear and image_map.as_affine().is_rigid()
-        run.note(write_dose(moved.volume, dose, reference.series, results.add("dose", f"{name}.dcm"), rigid=rigid))
+        run.note(write_dose(moved.volume, dose, series, results.add("dose", f"{name}.dcm"), rigid=rigid))
     else:
         write_image(moved.volume, results.add("dose", f"{name}.nii.gz"))
     unit = "Gy" if dose.units == "GY" else "relative"

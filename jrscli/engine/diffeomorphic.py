@@ -129,13 +129,13 @@ class _Level:
             similarity = LocalCorrelation(self.channels[target], radius, plan.noise, self.weight)
         else:
             similarity = FeatureDistance(self.channels[target], self.weight)
-        return _descend(start, self.channels[1 - target], similarity, self.coarseness, plan, steps, tick)
+        return descend(start, self.channels[1 - target], similarity, self.coarseness, plan, steps, tick)
 
 
-def _descend(
+def descend(
     field: Float[Tensor, "1 3 i j k"],
     moving: Float[Tensor, "1 c i j k"],
-    similarity: LocalCorrelation | FeatureDistance,
+    similarity: Callable[[Tensor], Tensor],
     coarseness: Sequence[float],
     plan: Plan,
     steps: int,

@@ -13,7 +13,7 @@ TIGHTEST = 0.1
 """Determinants below this count as folds to mend: a margin for resampling onto other grids."""
 
 
-def _gradient(field: Tensor, scheme: str) -> list[Tensor]:
+def gradient(field: Tensor, scheme: str) -> list[Tensor]:
     """∂u/∂(axis) for the three axes, each (1, 3, i, j, k); one-sided schemes repeat the last difference at the border."""
     parts = []
     for axis in range(2, 5):
@@ -33,7 +33,7 @@ def _gradient(field: Tensor, scheme: str) -> list[Tensor]:
 
 def determinant(field: Float[Tensor, "1 3 i j k"], scheme: str = "central") -> Float[Tensor, "1 1 i j k"]:
     """det(I + ∂u/∂x) of a field in voxels, by "central", "forward" or "backward" differences."""
-    a, b, c = _gradient(field, scheme)
+    a, b, c = gradient(field, scheme)
     a0, a1, a2 = a[:, 0] + 1, a[:, 1], a[:, 2]
     b0, b1, b2 = b[:, 0], b[:, 1] + 1, b[:, 2]
     c0, c1, c2 = c[:, 0], c[:, 1], c[:, 2] + 1

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from jrscli.engine.folding import _gradient
+from jrscli.engine.folding import gradient
 from jrscli.nn.warp import identity_like, sample
 
 FAR_VOXELS = 32
@@ -59,7 +59,7 @@ def invert(field: Float[Tensor, "1 3 i j k"]) -> Float[Tensor, "1 3 i j k"]:
     open_ = (residual.abs().amax(1) > CLOSE_VOXELS)[0]
     if not bool(open_.any()):
         return inverse
-    derivative = torch.cat(_gradient(field, "central"), dim=1)
+    derivative = torch.cat(gradient(field, "central"), dim=1)
     inverse = inverse.clone()
     for some in open_.nonzero().split(POINTS_AT_ONCE):
         i, j, k = some.unbind(1)

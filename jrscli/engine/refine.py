@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from jaxtyping import Float, Float32
@@ -11,7 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from jrscli.engine.device import device_named
-from jrscli.engine.diffeomorphic import Plan, _descend
+from jrscli.engine.diffeomorphic import Plan, descend
 from jrscli.engine.features import MIND_RADIUS, mind
 from jrscli.engine.folding import unfolded
 from jrscli.nn.losses import FeatureDistance, LocalCorrelation
@@ -75,14 +74,14 @@ def refine(
     else:
         similarity = FeatureDistance(mind(target, MIND_RADIUS))
         source = mind(source, MIND_RADIUS)
-    loss: LocalCorrelation | FeatureDistance | Guided = similarity
+    loss: Callable[[Tensor], Tensor] = similarity
     if fixed_probabilities is not None and moving_probabilities is not None:
         fixed_maps, moving_maps = (
             torch.from_numpy(maps[1:].copy())[None].to(place) for maps in (fixed_probabilities, moving_probabilities)
         )
         loss = Guided(similarity, fixed_maps, guidance)
         source = torch.cat([source, moving_maps], dim=1)
-    found = _descend(unfolded(start), source, cast(LocalCorrelation, loss), coarseness, plan, steps, tick)
+    found = descend(unfolded(start), source, loss, coarseness, plan, steps, tick)
     refined: Float32[ndarray, "3 i j k"] = unfolded(found)[0].cpu().numpy()
     return refined
 

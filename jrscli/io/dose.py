@@ -42,6 +42,11 @@ class Dose:
     frame_of_reference_uid: str
     kept: Dataset
 
+    @property
+    def names_plan(self) -> bool:
+        """Whether it says which plan it belongs to; an RTDOSE of type PLAN is not valid without."""
+        return bool(self.kept.get("ReferencedRTPlanSequence"))
+
 
 def is_dose(path: Path | str) -> bool:
     """Whether a file is an RT Dose, by its content."""
@@ -86,9 +91,15 @@ def write_dose(
     rigid: whether it was moved by a rigid transform. The plan of the source is still named, its DVHs are not.
     seed: makes UIDs and dates depend on it and on the content only.
 
-    Raises InputError `series.for_blank`, `series.uid_blank`, `dose.negative`, WriteError `output.unwritable`.
+    Raises InputError `series.for_blank`, `series.uid_blank`, `dose.negative`, `dose.plan`, WriteError `output.unwritable`.
     """
     check_referable(header, "a dose")
+    if not source.names_plan:
+        raise InputError(
+            "the given dose names no plan, and without one an RTDOSE is not valid",
+            code="dose.plan",
+            hint="write NIfTI, or export the dose again with its plan",
+        )
     if float(volume.array.min()) < 0:
         raise InputError(
             "the dose has negative values", code="dose.negative", hint="give a dose, not a difference of doses; or write NIfTI"
@@ -103,8 +114,6 @@ def write_dose(
         if not dose.get(keyword):
             setattr(dose, keyword, value)
             notices.append(Notice("dose.type", f"the given dose has no {keyword}, which has to be there; written as {value}"))
-    if not dose.get("ReferencedRTPlanSequence"):
-        notices.append(Notice("dose.plan", "the given dose names no plan, which DICOM asks for; some systems refuse it"))
     dose.DoseUnits, dose.DoseComment = source.units, comment[:64]
     dose.SpatialTransformOfDose = "RIGID" if rigid else "NON_RIGID"
     dose.ReferencedSpatialRegistrationSequence = []

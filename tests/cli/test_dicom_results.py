@@ -196,3 +196,15 @@ def test_a_dicom_registration_moves_images_by_itself(jrs: Callable, files: Any, 
     ball = read_image(said.paths["image"]).volume
     found = ball.geometry.index_to_world(np.argwhere(ball.array > 150)).mean(axis=0)
     np.testing.assert_allclose(found, CENTRE_MM[0], atol=0.8)
+
+
+def test_a_dose_of_no_plan_comes_out_as_nifti(jrs: Callable, files: Any, dose: Path, tmp_path: Path) -> None:
+    given = pydicom.dcmread(dose)
+    del given.ReferencedRTPlanSequence
+    given.save_as(dose)
+    write_transform(Transform((AffineTransform.about(np.eye(3), np.zeros(3), SHIFT_MM),)), tmp_path / "x.h5")
+    said = jrs("warp", dose, "--xfm", tmp_path / "x.h5", "--reference", files.folder / "fixed-ct", "-o", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert "names no plan" in said.err
+    assert said.paths["dose"].name.endswith(".nii.gz")
+    np.testing.assert_allclose(hottest(read_image(said.paths["dose"]).volume), CENTRE_MM[0], atol=1.0)

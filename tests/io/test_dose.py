@@ -165,7 +165,16 @@ def test_what_is_no_dose_is_refused(tmp_path, header, dose):
 
 
 def test_what_the_source_does_not_say_but_has_to_is_told(dose, header, tmp_path):
-    bare = Dose(dose.volume, "GY", "", pydicom.Dataset())
+    bare = Dose(dose.volume, "GY", "", kept())
+    del bare.kept.DoseType, bare.kept.DoseSummationType
     notices = write_dose(dose.volume, bare, header, tmp_path / "a.dcm")
-    assert [notice.code for notice in notices] == ["dose.type", "dose.type", "dose.plan"]
+    assert [notice.code for notice in notices] == ["dose.type", "dose.type"]
     assert pydicom.dcmread(tmp_path / "a.dcm").DoseSummationType == "PLAN"
+
+
+def test_a_dose_of_no_plan_is_not_written_as_dicom(dose, header, tmp_path):
+    bare = Dose(dose.volume, "GY", "", pydicom.Dataset())
+    with pytest.raises(InputError) as caught:
+        write_dose(dose.volume, bare, header, tmp_path / "a.dcm")
+    assert caught.value.code == "dose.plan"
+    assert not (tmp_path / "a.dcm").exists()
