@@ -70,6 +70,7 @@ def field_of(
     run: Run, asked: Asked, transform: Transform, grid: Geometry | None, structures: StructureSet | LabelMap | None
 ) -> Evaluation:
     """What the transform does in the image and in each structure."""
+    from jrscli.io.sidecar import read_sidecar
     from jrscli.io.transforms import read_transform
     from jrscli.workflows.evaluate_transform import evaluate_field, field_geometry, masks_on
 
@@ -78,7 +79,11 @@ def field_of(
         run.record.add_input("inverse field", asked.inverse_field, "transform")
     place = field_geometry(transform, grid)
     masks, bodies = masks_on(structures, place) if structures is not None else ({}, ())
-    return evaluate_field(transform, place, masks=masks, inverse=inverse, bodies=bodies, stride=2, progress=run.talk)
+    sidecar = read_sidecar(asked.field) if asked.field else None
+    moving = sidecar.source if sidecar else None
+    return evaluate_field(
+        transform, place, masks=masks, inverse=inverse, moving=moving, bodies=bodies, stride=2, progress=run.talk
+    )
 
 
 def _check_direction(path: Path, grid: Geometry | None) -> None:

@@ -88,10 +88,12 @@ def inverse_consistency(
     mask: Bool[np.ndarray, "i j k"] | None = None,
     *,
     stride: int = 1,
+    name: str = "inverse_consistency.v1",
 ) -> tuple[Value, ...]:
     """``inverse_consistency.v1``: mean, p95 and max of ‖back(there(x)) − x‖ in mm, and the share of voxels left out in %.
 
     Over the voxels of ``start`` (every ``stride``-th along each axis) in the mask that land in ``end``.
+    name: "symmetry.v1" where ``back`` is not the inverse of ``there`` but the same method with both images exchanged.
 
     Raises GeometryError `grid.mismatch` for a mask of another shape.
     """
@@ -113,7 +115,6 @@ def inverse_consistency(
         seen += len(points)
         errors.append(np.linalg.norm(back.map_points(moved[lands]) - points[lands], axis=1))
     all_errors = np.concatenate(errors)
-    name = "inverse_consistency.v1"
     outside = Value(f"{name}(outside)", 100 * (1 - len(all_errors) / seen), "%") if seen else None
     if not len(all_errors):
         missing = tuple(Value(f"{name}({part})", None, "mm", "not_assessed") for part in ("mean", "p95", "max"))
@@ -121,6 +122,27 @@ def inverse_consistency(
     numbers = (all_errors.mean(), np.percentile(all_errors, 95), all_errors.max())
     found = tuple(Value(f"{name}({part})", float(n), "mm") for part, n in zip(("mean", "p95", "max"), numbers, strict=True))
     return (*found, outside) if outside else found
+
+
+def worse_of(one: tuple[Value, ...], other: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Of two directions' errors the one with the larger 95th percentile."""
+    errors = [next((value.value for value in part if value.id.endswith("(p95)")), None) for part in (one, other)]
+    return other if errors[1] is not None and (errors[0] is None or errors[1] > errors[0]) else one
+
+
+def transitivity(
+    there: tuple[Transform, Transform, Transform],
+    grids: tuple[Geometry, Geometry, Geometry],
+    mask: Bool[np.ndarray, "i j k"] | None = None,
+    *,
+    stride: int = 1,
+) -> tuple[Value, ...]:
+    """``transitivity.v1``: `inverse_consistency` of three transforms a→b, b→c, c→a of three images, over the voxels of a.
+
+    grids: of a, b and c; a voxel counts if it lands in c by way of b.
+    """
+    first, second, third = there
+    return inverse_consistency(first.then(second), third, grids[0], grids[2], mask, stride=stride, name="transitivity.v1")
 
 
 def _within(jacobian: Float[np.ndarray, "i j k"], mask: Bool[np.ndarray, "i j k"] | None) -> Float[np.ndarray, " n"]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from jrscli.errors import Notice
 from jrscli.metrics.bootstrap import bootstrap_interval
@@ -63,14 +64,17 @@ class Summary:
     """One metric over all rows that have a number.
 
     sd: of the sample (n − 1), None for fewer than two. left_out: rows without a number; they are in no mean.
+    infinite: rows of those whose distance has no end (one mask is empty). They are not averaged: there is no mean, SD or
+        interval then, and in median and percentiles they count as the largest (None where one of these has no end itself).
     ci95: the 95 % interval of the mean, by bootstrap over rows; None for fewer than three.
-    worst: the name of the row that is farthest from perfect.
+    worst: the name of the row that is farthest from perfect; of a row without end ``worst_value`` is None.
     """
 
     id: str
     unit: str
     n: int
     left_out: int
+    infinite: int = 0
     mean: float | None = None
     sd: float | None = None
     median: float | None = None
@@ -122,20 +126,24 @@ class Evaluation:
         return self._summary(name).mean
 
     def _summary(self, name: str) -> Summary:
-        pairs = [(row.title, row.values[name].value) for row in self.rows if name in row.values]
-        numbers = [(structure, value) for structure, value in pairs if value is not None]
-        unit = next((row.values[name].unit for row in self.rows if name in row.values), "")
+        found = [(row.title, row.values[name]) for row in self.rows if name in row.values]
+        numbers = [(structure, value.value) for structure, value in found if value.value is not None]
+        endless = [structure for structure, value in found if value.limit == "+inf"]
+        unit = next((value.unit for _, value in found), "")
         left_out = len(self.rows) - len(numbers)
-        if not numbers:
+        if not numbers and not endless:
             return Summary(name, unit, 0, left_out)
         values = np.array([value for _, value in numbers])
-        p5, median, p95 = (float(x) for x in np.percentile(values, (5, 50, 95)))
+        p5, median, p95 = _percentiles(values, len(endless))
+        if endless:
+            return Summary(name, unit, len(values), left_out, len(endless), median=median, p5=p5, p95=p95, worst=endless[0])
         worst, worst_value = _worst(name, numbers)
         return Summary(
             name,
             unit,
             len(values),
             left_out,
+            0,
             float(values.mean()),
             float(values.std(ddof=1)) if len(values) > 1 else None,
             median,
@@ -145,6 +153,18 @@ class Evaluation:
             worst,
             worst_value,
         )
+
+
+def _percentiles(values: Float[np.ndarray, " n"], endless: int) -> list[float | None]:
+    """The 5th, 50th and 95th percentile of the numbers and of so many infinities beside them; None for one without end."""
+    ordered = np.sort(np.append(values, np.full(endless, np.inf)))
+    found: list[float | None] = []
+    for share in (0.05, 0.5, 0.95):
+        place = share * (len(ordered) - 1)
+        low, high = ordered[int(np.floor(place))], ordered[int(np.ceil(place))]
+        number = low if low == high else low + (high - low) * (place % 1)
+        found.append(float(number) if np.isfinite(number) else None)
+    return found
 
 
 def _worst(name: str, numbers: list[tuple[str, float]]) -> tuple[str | None, float | None]:

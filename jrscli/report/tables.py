@@ -109,17 +109,21 @@ def to_columns(evaluation: Evaluation, ids: Sequence[str] | None = None) -> tupl
         left_out = max((part.left_out for part in summary.values()), default=0)
         remark = f"up to {left_out} of {len(evaluation.rows)} rows left out" if left_out else ""
         lines.append(["mean", *means, remark])
+        if any(summary[name].infinite for name in ids):
+            # distances without end have no mean; leaving them out would reward a missing structure
+            medians = ["n/a" if summary[name].median is None else number_text(summary[name].median) for name in ids]
+            lines.append(["median", *medians, "with distances without end as the largest"])
     return header, lines
 
 
 def summary_columns(summaries: Sequence[Summary]) -> tuple[list[str], list[list[str]]]:
     """Header and lines of the summary: n, mean, SD, median, percentiles, interval of the mean, worst row."""
-    header = ["metric", "unit", "n", "mean", "SD", "median", "p5", "p95", "95 % interval", "worst"]
+    header = ["metric", "unit", "n", "no end", "mean", "SD", "median", "p5", "p95", "95 % interval", "worst"]
     lines = []
     for part in summaries:
         interval = f"{number_text(part.ci95[0])} … {number_text(part.ci95[1])}" if part.ci95 else "n/a"
         numbers = [number_text(number) for number in (part.mean, part.sd, part.median, part.p5, part.p95)]
-        lines.append([part.id, part.unit, str(part.n), *numbers, interval, part.worst or ""])
+        lines.append([part.id, part.unit, str(part.n), str(part.infinite), *numbers, interval, part.worst or ""])
     return header, lines
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jrscli.metrics.overlap import Counts, dice
 from jrscli.nn.warp import warp
 from jrscli.recipe import Method
 from jrscli.training.prepared import Cases
@@ -60,9 +61,9 @@ def hard_dice(a: Tensor, b: Tensor, classes: int) -> float:
     scores = []
     for label in range(1, classes):
         one, other = a == label, b == label
-        size = int(one.sum() + other.sum())
-        if size:
-            scores.append(2 * int((one & other).sum()) / size)
+        value = dice(Counts(int(one.sum()), int(other.sum()), int((one & other).sum()))).value
+        if value is not None:
+            scores.append(value)
     return float(np.mean(scores)) if scores else float("nan")
 
 

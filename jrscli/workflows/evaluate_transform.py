@@ -97,6 +97,7 @@ def evaluate_field(
 
     geometry: the grid to look at; needed for a Transform, by default the field's own.
     inverse, moving: the map back (moving mm -> fixed mm), and the grid that points must land in (by default ``geometry``).
+        With the moving grid the whole image's inverse consistency is looked at from both sides, and the worse is given.
     stride: inverse consistency is taken at every n-th voxel along each axis.
     bodies: names of masks that are the outline of the patient, in which a fold is judged less strictly than in an organ.
 
@@ -127,7 +128,12 @@ def evaluate_field(
             smoothness.bending(dense, mask),
         ]
         if inverse is not None:
-            values += deformation.inverse_consistency(chain, inverse, geometry, moving or geometry, mask, stride=stride)
+            errors = deformation.inverse_consistency(chain, inverse, geometry, moving or geometry, mask, stride=stride)
+            if moving is not None and mask is None:
+                errors = deformation.worse_of(
+                    errors, deformation.inverse_consistency(inverse, chain, moving, geometry, stride=stride)
+                )
+            values += errors
         flags = ("body",) if name in bodies else ()
         rows.append(Row(name, {value.id: value for value in values}, flags=flags))
     progress("field", len(regions), len(regions))

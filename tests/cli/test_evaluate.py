@@ -15,6 +15,7 @@ import pytest
 from jrscli.io import write_image, write_labels
 from jrscli.io.dicom_write import write_series
 from jrscli.io.rtstruct_write import write_rtstruct
+from jrscli.io.sidecar import Sidecar
 from jrscli.io.transforms import write_transform
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
@@ -222,6 +223,17 @@ def test_landmarks_with_the_transform_and_its_inverse(jrs, tmp_path):
     assert wrong.code == 3
     assert "tre.v1" in wrong.out
     assert "nothing to evaluate" in jrs("evaluate").failed_with(2, "usage.missing").err
+
+
+def test_transform_of_the_other_direction_is_refused(jrs, tmp_path):
+    small = Geometry((30, 30, 18), np.diag((2.0, 2.0, 3.0, 1.0)))
+    there = AffineTransform.about(np.eye(3), np.zeros(3), np.array((3.0, 0.0, 4.0)))
+    write_transform(Transform((there,)), tmp_path / "there.h5", Sidecar("moving_to_fixed", GRID, small, inverse="back.h5"))
+    write_transform(Transform((there.inverse(),)), tmp_path / "back.h5", Sidecar("fixed_to_moving", GRID, small))
+    write_image(Volume(np.zeros(GRID.shape, np.int16), GRID), tmp_path / "image.nii.gz")
+    words = ("evaluate", "--reference", tmp_path / "image.nii.gz", "-o", tmp_path / "a", "--field")
+    jrs(*words, tmp_path / "back.h5").failed_with(4, "field.direction")
+    assert jrs(*words, tmp_path / "there.h5").code == 0
 
 
 def test_dose_in_both_contours(jrs, pair, tmp_path):

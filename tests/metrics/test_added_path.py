@@ -62,6 +62,19 @@ def test_slice_without_test_counts_whole():
     assert found["apl.v1(%)"] == pytest.approx(100 / 3)
 
 
+def test_test_empty_is_the_whole_contour_to_draw_and_nothing_to_erase():
+    nothing = np.zeros((12, 12, 4), bool)
+    apl, dpl = added_path(square(3, 8), nothing, SPACING), deleted_path(square(3, 8), nothing, SPACING)
+    assert [value.value for value in apl[:3]] == [32.0, 16, 100.0]
+    assert {value.status for value in apl} == {"test_empty"}
+    assert (dpl[0].value, dpl[0].status) == (0.0, "test_empty")
+
+
+def test_direction_what_lies_inside_the_reference_has_to_be_drawn():
+    assert by_id(added_path(square(2, 10), square(4, 8), SPACING))["apl.v1"] > 0
+    assert by_id(deleted_path(square(2, 10), np.zeros((12, 12, 4), bool), SPACING))["dpl.v1"] == 0
+
+
 def test_reference_empty_is_nothing_to_draw_and_everything_to_erase():
     nothing = np.zeros((12, 12, 4), bool)
     apl, dpl = added_path(nothing, square(3, 8), SPACING), deleted_path(nothing, square(3, 8), SPACING)

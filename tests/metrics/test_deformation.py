@@ -6,7 +6,16 @@ import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
 from jrscli.errors import GeometryError
-from jrscli.metrics.deformation import inner_voxels, inverse_consistency, jacobian_values, ndv, neg_jac, sdlogj
+from jrscli.metrics.deformation import (
+    inner_voxels,
+    inverse_consistency,
+    jacobian_values,
+    ndv,
+    neg_jac,
+    sdlogj,
+    transitivity,
+    worse_of,
+)
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
@@ -50,6 +59,25 @@ def test_jacobian_of_linear_maps(matrix, determinant):
     found = by_id(jacobian_values(linear_field(matrix).jacobian()))
     for part in ("min", "median", "max", "mean"):
         assert found[f"jacobian.v1({part})"] == pytest.approx(determinant, abs=1e-6)
+
+
+def test_jacobian_does_not_depend_on_the_direction_of_the_axes():
+    affine = np.eye(4)
+    affine[:3, :3] = rotation(30) @ np.diag((0.8, -1.5, 3.0))
+    oblique = Geometry(SHAPE, affine)
+    stretch = np.diag((1.1, 0.9, 1.2))
+    found = by_id(jacobian_values(linear_field(stretch, oblique).jacobian()))
+    assert found["jacobian.v1(min)"] == pytest.approx(1.1 * 0.9 * 1.2, abs=1e-6)
+    assert found["jacobian.v1(max)"] == pytest.approx(1.1 * 0.9 * 1.2, abs=1e-6)
+
+
+def test_statistics_of_the_jacobian_by_hand():
+    jacobian = np.ones(SHAPE)
+    mask = np.zeros(SHAPE, bool)
+    mask[1:11, 2, 3], jacobian[1:11, 2, 3] = True, np.arange(1.0, 11.0)
+    found = by_id(jacobian_values(jacobian, mask))
+    names = ("min", "p1", "p5", "median", "p95", "p99", "max", "mean")
+    assert [found[f"jacobian.v1({name})"] for name in names] == pytest.approx([1, 1.09, 1.45, 5.5, 9.55, 9.91, 10, 5.5])
 
 
 def test_border_voxels_are_left_out():
@@ -173,3 +201,33 @@ def test_stride_takes_every_nth_voxel():
     some = by_id(inverse_consistency(there, Transform.identity(), GRID, GRID, stride=2))
     assert some["inverse_consistency.v1(mean)"] == pytest.approx(every["inverse_consistency.v1(mean)"], rel=0.3)
     assert some != every
+
+
+def moved(*shift_mm):
+    return Transform((AffineTransform.about(np.eye(3), np.zeros(3), np.array(shift_mm)),))
+
+
+def test_a_translation_moves_no_volume_and_its_inverse_is_exact():
+    field = DisplacementField(np.full((*SHAPE, 3), 1.5), GRID)
+    assert by_id(jacobian_values(field.jacobian()))["jacobian.v1(min)"] == 1.0
+    found = by_id(inverse_consistency(moved(1.5, 1.5, 1.5), moved(-1.5, -1.5, -1.5), GRID, GRID))
+    assert found["inverse_consistency.v1(max)"] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_worse_of_two_directions_counts():
+    good = inverse_consistency(moved(0.1, 0, 0), Transform.identity(), GRID, GRID)
+    bad = inverse_consistency(moved(0.4, 0, 0), Transform.identity(), GRID, GRID)
+    assert worse_of(good, bad) == worse_of(bad, good) == bad
+
+
+def test_symmetry_has_the_formula_and_a_name_of_its_own():
+    found = by_id(inverse_consistency(moved(0.5, 0, 0), moved(-0.3, 0, 0), GRID, GRID, name="symmetry.v1"))
+    assert found["symmetry.v1(mean)"] == pytest.approx(0.2)
+
+
+def test_transitivity_is_the_distance_that_three_transforms_leave():
+    three = moved(1.0, 0, 0), moved(0, 2.0, 0), moved(-1.0, -1.7, 0)
+    found = by_id(transitivity(three, (GRID, GRID, GRID)))
+    assert found["transitivity.v1(mean)"] == pytest.approx(0.3)
+    # one layer of voxels along axis 0 and one along axis 1 land beyond the third grid
+    assert found["transitivity.v1(outside)"] == pytest.approx(100 * (1 - 11 * 9 / 120))

@@ -110,3 +110,26 @@ def test_agrees_with_plastimatch(tmp_path, requires_tool):
     for percent in (2, 50, 95, 98):
         theirs = table[table[:, 1] >= percent / 100][-1, 0]
         assert found[f"D{percent}%"] == pytest.approx(theirs, abs=0.1)
+    for level in (20.0, 40.0):
+        theirs = 100 * np.interp(level, table[:, 0], table[:, 1])
+        assert points(mask, Volume(dose, GRID), (level,))[f"V{level:g}Gy"] == pytest.approx(theirs, abs=0.5)
+
+
+def test_more_than_one_percent_beyond_the_dose_grid_is_too_much():
+    def cut(layers):
+        return Volume(ramp().array[:layers], GRID.cropped_to((0, 0, 0), (layers, 20, 20)))
+
+    mask = np.zeros(GRID.shape, bool)
+    mask[5:15, 5:15, 5:15] = True
+    mask[15, 5:15, 5] = True  # ten voxels of 1010 beyond the dose: 0.99 %
+    assert points(mask, cut(15))["Dmean"] is not None
+    mask[15, 5:7, 6] = True  # twelve of 1012: 1.2 %
+    assert points(mask, cut(15))["Dmean"] is None
+
+
+def test_dose_of_an_absolute_volume_by_hand():
+    # layers of 0.8 cc: the hottest 0.03 cc lie in the last one
+    assert points()["D0.03cc"] == pytest.approx(28.0, abs=0.02)
+    small = np.zeros(GRID.shape, bool)
+    small[5:9, 5:9, 5:9] = True  # 0.51 cc: less than 1 cc
+    assert points(small)["D1cc"] is None

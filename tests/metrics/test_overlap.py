@@ -1,8 +1,12 @@
 """Overlap, volume and centroid shift."""
 
+import re
+import subprocess
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import surface_distance as oracle
 
 from jrscli.errors import GeometryError
 from jrscli.metrics import overlap
@@ -45,6 +49,23 @@ def test_agrees_with_simpleitk(seed):
     assert overlap.jaccard(counts).value == pytest.approx(measure.GetJaccardCoefficient(), abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_dice_agrees_with_surface_distance(seed):
+    one, other = masks(seed)
+    expected = oracle.compute_dice_coefficient(one, other)
+    assert overlap.dice(both(one, other)).value == pytest.approx(expected, abs=1e-12)
+
+
+def test_dice_agrees_with_plastimatch(tmp_path, requires_tool):
+    tool = requires_tool("plastimatch")
+    one, other = masks()
+    for name, mask in (("one", one), ("other", other)):
+        sitk.WriteImage(image_from_array(mask.astype(np.uint8), oblique()), str(tmp_path / f"{name}.mha"))
+    done = subprocess.run([tool, "dice", "one.mha", "other.mha"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    theirs = float(re.search(r"DICE:\s*([0-9.]+)", done.stdout).group(1))
+    assert overlap.dice(both(one, other)).value == pytest.approx(theirs, abs=1e-6)
+
+
 def test_jaccard_follows_from_dice():
     counts = both(*masks())
     dice = overlap.dice(counts).value
@@ -72,6 +93,12 @@ def test_volume_and_centroid_agree_with_simpleitk_on_an_oblique_grid():
     shift = found[1][1] - found[0][1]
     assert [part.value for part in parts] == pytest.approx(shift.tolist(), abs=1e-6)
     assert length.value == pytest.approx(np.linalg.norm(shift), abs=1e-6)
+
+
+def test_doubling_the_spacing_multiplies_volume_by_eight():
+    counts = overlap.Counts(reference=1000, test=1200, both=1000)
+    fine, coarse = overlap.volumes(counts, (0.7, 1.5, 4.0)), overlap.volumes(counts, (1.4, 3.0, 8.0))
+    assert [value.value for value in coarse] == pytest.approx([8 * value.value for value in fine], rel=1e-12)
 
 
 def test_volume_difference_by_hand():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import surface_distance as oracle
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,6 +206,21 @@ def test_agrees_with_surface_distance(seed):
     assert found[name] == pytest.approx(oracle.compute_surface_dice_at_tolerance(theirs, tolerance), abs=1e-9)
     weights = theirs["surfel_areas_gt"].sum(), theirs["surfel_areas_pred"].sum()
     assert found["msd.v1"] == pytest.approx((average[0] * weights[0] + average[1] * weights[1]) / sum(weights), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_hd_lies_within_a_voxel_diagonal_of_simpleitk(seed):
+    # SimpleITK measures between the centres of voxels, not between surfaces
+    one, other = blobs(seed)
+    one[2, 2, 2] = other[3, 3, 3] = True
+    spacing = (0.742, 1.0, 3.0)
+    images = [sitk.GetImageFromArray(mask.astype(np.uint8).transpose(2, 1, 0)) for mask in (one, other)]
+    for image in images:
+        image.SetSpacing(spacing)
+    measure = sitk.HausdorffDistanceImageFilter()
+    measure.Execute(*images)
+    diagonal = float(np.linalg.norm(spacing))
+    assert numbers(one, other, spacing)["hd.v1"] == pytest.approx(measure.GetHausdorffDistance(), abs=diagonal)
 
 
 def test_hd95_in_voxels_is_that_of_spacing_one():

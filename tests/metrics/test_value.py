@@ -30,6 +30,34 @@ def test_summary_leaves_null_out_and_says_so():
     assert found.sd == pytest.approx(0.4 / 2**0.5)
 
 
+def test_summary_by_hand():
+    (found,) = table(*((str(n), float(n)) for n in range(1, 12)), name="msd.v1").summary
+    assert (found.n, found.mean, found.median, found.p5, found.p95) == (11, 6.0, 6.0, 1.5, 10.5)
+    assert found.sd == pytest.approx(11**0.5)
+    assert (found.worst, found.worst_value) == ("11", 11.0)
+
+
+def distances(*values):
+    rows = [
+        Row(str(n), {"hd95.v1": Value("hd95.v1", value, "mm", "ok" if value else "test_empty", None if value else "+inf")})
+        for n, value in enumerate(values)
+    ]
+    return Evaluation("labels", tuple(rows)).summary[0]
+
+
+def test_distance_without_end_is_counted_and_not_averaged():
+    found = distances(1.0, None, 3.0)
+    assert (found.n, found.left_out, found.infinite) == (2, 1, 1)
+    assert (found.mean, found.sd, found.ci95) == (None, None, None)
+    assert (found.median, found.p95) == (3.0, None)
+    assert (found.worst, found.worst_value) == ("1", None)
+
+
+def test_median_without_end_has_no_number():
+    assert (distances(1.0, None, None).median, distances(None).median) == (None, None)
+    assert distances(1.0, 3.0).mean == 2.0
+
+
 def test_summary_of_nothing_has_no_mean():
     (found,) = table(("A", None)).summary
     assert (found.n, found.left_out, found.mean, found.worst) == (0, 1, None, None)
