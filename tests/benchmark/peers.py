@@ -2,7 +2,8 @@
 
 KIND is "affine" or "rigid": the linear start that every tool gets, SimpleITK's registration by Mattes mutual information.
 Each writes the whole displacement on the fixed grid (mm, LPS, pull). Settings are the tools' own where they have any; what was
-chosen here stands in the code. greedy comes from the package picsl-greedy, plastimatch from Debian.
+chosen here stands in the code. greedy comes from the package picsl-greedy, plastimatch from Debian; ants_syn (antspyx) and
+elastix (itk-elastix) run with their default parameter maps from their own linear stage, on as many threads as they are told.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -151,8 +153,42 @@ def identity(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> si
     return _total(fixed, sitk.Transform(3, sitk.sitkIdentity), sitk.Transform(3, sitk.sitkIdentity))
 
 
+def ants_syn(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Image:
+    """ANTs' affine and SyN, default parameter map (mutual information, 40, 20 and 0 steps); ``start`` is not used."""
+    import ants
+
+    with tempfile.TemporaryDirectory() as name:
+        images = []
+        for image, stem in ((fixed, "fixed"), (moving, "moving")):
+            sitk.WriteImage(image, f"{name}/{stem}.nii.gz")
+            images.append(ants.image_read(f"{name}/{stem}.nii.gz"))
+        found = ants.registration(*images, "SyN", outprefix=f"{name}/", random_seed=1)["fwdtransforms"]
+        field = sitk.DisplacementFieldTransform(sitk.ReadImage(found[0], sitk.sitkVectorFloat64))
+        return _total(fixed, sitk.ReadTransform(found[1]), field)
+
+
+def elastix(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Image:
+    """elastix, default parameter maps "affine" and "bspline"; ``start`` is not used."""
+    import itk
+
+    with tempfile.TemporaryDirectory() as name:
+        images = []
+        for image, stem in ((fixed, "fixed"), (moving, "moving")):
+            sitk.WriteImage(image, f"{name}/{stem}.nii.gz")
+            images.append(itk.imread(f"{name}/{stem}.nii.gz", itk.F))
+        maps = itk.ParameterObject.New()
+        for kind in ("affine", "bspline"):
+            maps.AddParameterMap(itk.ParameterObject.GetDefaultParameterMap(kind))
+        _, found = itk.elastix_registration_method(*images, parameter_object=maps, log_to_console=False)
+        field = itk.transformix_deformation_field(images[1], found)
+        itk.imwrite(field, f"{name}/field.nii.gz")
+        return sitk.ReadImage(f"{name}/field.nii.gz", sitk.sitkVectorFloat32)
+
+
+OWN_START = {"ants_syn": "ants", "elastix": "itk"}
+"""Tools with a linear stage of their own, and the module they need."""
 PEERS: dict[str, Callable[[sitk.Image, sitk.Image, sitk.Transform], sitk.Image]] = {
-    f.__name__: f for f in (identity, linear, demons, greedy, plastimatch)
+    f.__name__: f for f in (identity, linear, demons, greedy, plastimatch, ants_syn, elastix)
 }
 
 
@@ -166,9 +202,11 @@ def _total(fixed: sitk.Image, start: sitk.Transform, field: sitk.Transform) -> s
 
 def main(name: str, fixed: str, moving: str, out: str, kind: str) -> None:
     """Run one peer on two files."""
+    if find_spec(OWN_START.get(name, "numpy")) is None:
+        raise SystemExit(f"skipped: {name} needs the module {OWN_START[name]}, which is not installed")
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     images = [sitk.ReadImage(path, sitk.sitkFloat32) for path in (fixed, moving)]
-    start = sitk.Transform(3, sitk.sitkIdentity) if name == "identity" else linear_start(*images, kind)
+    start = sitk.Transform(3, sitk.sitkIdentity) if name in ("identity", *OWN_START) else linear_start(*images, kind)
     field = PEERS[name](images[0], images[1], start)
     if not np.isfinite(sitk.GetArrayViewFromImage(field)).all():
         raise SystemExit("the field holds values that are not finite")
