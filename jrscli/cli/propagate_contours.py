@@ -13,6 +13,7 @@ from jrscli.cli import contour_options, model_choice, options, privacy
 from jrscli.cli import dicom_results as dicom
 from jrscli.cli.cine import carry_through
 from jrscli.cli.cost import say_cost
+from jrscli.cli.quality_mark import mark_contours
 from jrscli.cli.register import describe, failure_of, write_registration
 from jrscli.cli.registration_report import judge_registration
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
@@ -182,7 +183,8 @@ def propagate_contours(
                         grid, pull = image.volume.geometry, carried.registration.transform
                         dicom.warp_dose_file(run, results, dose, pull, grid, image, "dose_space-fixed")
                     failed = failed or carried.registration.failed
-                    if report or gate:
+                    mode = options.gate_mode(gate, strict)
+                    if report or mode != "off":
                         judged = judge_registration(
                             run,
                             results,
@@ -192,10 +194,11 @@ def propagate_contours(
                             structures=carried.structures if carried.labels is None else carried.labels,
                             carried=carried,
                             second=second,
-                            gate=options.gate_mode(gate, strict),
+                            gate=mode,
                             report=report,
                         )
                         closed = closed or judged
+                    mark_contours(run, results, carried.registration.failed)
             documents.append(run.record.document())
         talk.finish(
             documents[0] if len(documents) == 1 else {"runs": documents},

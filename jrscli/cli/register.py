@@ -43,7 +43,8 @@ def register(
     moving_mask: Annotated[Path | None, typer.Option(help="Where MOVING counts (non-zero).", show_default=False)] = None,
     moving_labels: Annotated[Path | None, typer.Option(help="Labels of MOVING, carried along.", show_default=False)] = None,
     fixed_labels: Annotated[
-        Path | None, typer.Option(help="Labels of FIXED, for a model that asks for them.", show_default=False)
+        Path | None,
+        typer.Option(help="Labels of FIXED: for a model that asks, and to judge MOVING's by.", show_default=False),
     ] = None,
     write_field: Annotated[
         Path | None,
@@ -182,6 +183,7 @@ def register(
                         fixed_image,
                         moving_image,
                         structures=moved,
+                        known=(fixed_drawn, labels) if fixed_drawn is not None and labels is not None else None,
                         gate=options.gate_mode(gate, strict),
                         report=report,
                     )

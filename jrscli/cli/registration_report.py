@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jrscli.cli.run import Results, Run
 from jrscli.errors import GateFailed
 
 if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
-    from jrscli.metrics.evaluation import Evaluation
-    from jrscli.metrics.gates import GateRow, Verdict
+    from jrscli.metrics.assessment import Assessment
+    from jrscli.metrics.evaluation import Evaluation, Row
+    from jrscli.metrics.gates import GateRow
     from jrscli.metrics.tolerances import Tolerances
     from jrscli.report.regions import Region
     from jrscli.spatial.geometry import Geometry
     from jrscli.spatial.structures import StructureSet
-    from jrscli.spatial.volume import LabelMap
+    from jrscli.spatial.volume import LabelMap, Volume
     from jrscli.workflows.propagate import Propagation
     from jrscli.workflows.register import Registration
 
@@ -37,40 +39,92 @@ def judge_registration(
     *,
     structures: StructureSet | LabelMap | None = None,
     carried: Propagation | None = None,
+    known: tuple[LabelMap, LabelMap] | None = None,
     second: Sequence[GateRow] = (),
     gate: str = "warn",
     report: bool = True,
 ) -> GateFailed | None:
-    """Hold the registration and what it carried against the tolerances, write report.html; the failure, if the gate closes.
+    """Hold the registration and what it carried against the tolerances, write the figures; the failure, if the gate closes.
 
     structures: contours on the fixed image. carried: what became of each ROI, for propagate-contours.
-    second: how the carried contours compare with a second estimate of them.
+    known: labels that were drawn on the fixed and on the moving image: how well the transform brings them together.
+    second: further rows: how the carried contours compare with a second estimate of them. report: also report.html.
     """
-    from jrscli.cli.evaluate_output import judge
+    from jrscli.cli.evaluate_output import judge, write_metrics
     from jrscli.cli.report_page import regions_of
     from jrscli.io.tolerances import read_tolerances
+    from jrscli.metrics.assessment import Assessment
     from jrscli.metrics.field_gates import linear_stage_row
     from jrscli.metrics.gates import Verdict
     from jrscli.metrics.verdict import verdict_of
+    from jrscli.spatial.resample import resample
+    from jrscli.workflows.evaluate_images import evaluate_images
 
     tolerances = read_tolerances()
     grids = (fixed.volume.geometry, moving.volume.geometry)
     v_mm = max(max(grid.spacing_mm) for grid in grids)
     hidden = run.privacy.deidentify or run.privacy.anonymise_rois
     if hidden and structures is not None:
-        structures = _numbered(structures)
-    evaluation = _field(run, registration, grids, structures)
-    rows = [linear_stage_row(registration.failed), *verdict_of([evaluation], tolerances, v_mm).rows]
+        structures = numbered(structures)
+    if hidden and known is not None:
+        known = numbered_labels(known[0]), numbered_labels(known[1])
+    field = _field(run, registration, grids, structures)
+    same = same_contrast(registration, fixed, moving)
+    before, after = resample(moving.volume, grids[0]), registration.warp(moving.volume, grids[0])
+    images = evaluate_images(fixed.volume, grids[1], registration.transform, before, after, same_contrast=same)
+    labels = _known(known, registration) if known else {}
+    main = labels.get("after", field)
+    parts = {"images": images} | ({"field": field} if labels else {})
+    rows = [linear_stage_row(registration.failed), *verdict_of([main, *parts.values()], tolerances, v_mm).rows]
     regions = regions_of(structures, grids[0]) if structures is not None else []
     names = {one.number: f"ROI-{one.number}" if hidden else one.name for one in carried.results} if carried else {}
+    alone = describe_contours_of(structures, grids[0])
     if carried is not None:
-        rows += _carried(carried, names, regions, grids[0], tolerances, v_mm)
+        rows += _carried(carried, names, alone, tolerances, v_mm)
     rows += second
     verdict = Verdict(tuple(rows))
     failure = judge(run, verdict, v_mm, gate)
+    found = Assessment(main, parts, {}, verdict, tolerances, v_mm)
+    write_metrics(results, found)
     if report:
-        _write(run, results, registration, fixed, moving, regions, evaluation, verdict, v_mm, carried, names)
+        drawn = _Drawn(regions, alone, before, after, same, labels)
+        _write(run, results, registration, fixed, found, carried, names, drawn)
     return failure
+
+
+def same_contrast(registration: Registration, fixed: ImageFile, moving: ImageFile) -> bool:
+    """Whether the difference of both images means something."""
+    return fixed.modality == moving.modality and "mutual" not in str([step.facts for step in registration.steps])
+
+
+def describe_contours_of(structures: StructureSet | LabelMap | None, grid: Geometry) -> list[Row]:
+    """The rows of contours on the fixed image; those without a voxel are left out."""
+    from jrscli.workflows.lone_contours import describe_contours
+
+    return [row for row in describe_contours(structures, grid).rows if row.status == "ok"] if structures is not None else []
+
+
+def _known(known: tuple[LabelMap, LabelMap], registration: Registration) -> dict[str, Evaluation]:
+    """The labels of the moving image against those of the fixed one, where its header puts them and where they were moved."""
+    from jrscli.spatial.resample import resample_labels
+    from jrscli.workflows.evaluate import evaluate_labels
+
+    truth, source = known
+    moved = {"before": resample_labels(source, truth.geometry)}
+    moved["after"] = resample_labels(source, truth.geometry, registration.transform)
+    return {name: evaluate_labels(truth, labels) for name, labels in moved.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """What the report draws: regions and their rows, the moving image before and after, labels against known ones."""
+
+    regions: list[Region]
+    rows: list[Row]
+    before: Volume
+    after: Volume
+    same_contrast: bool
+    labels: Mapping[str, Evaluation]
 
 
 def _field(
@@ -94,59 +148,41 @@ def _field(
     )
 
 
-def _numbered(structures: StructureSet | LabelMap) -> StructureSet | LabelMap:
+def numbered_labels(labels: LabelMap) -> LabelMap:
+    """The labels with numbers in place of their names."""
+    from jrscli.spatial.volume import LabelMap
+
+    return LabelMap(labels.array, labels.geometry, {n: f"ROI-{n}" for n in {*labels.numbers(), *labels.names} if n})
+
+
+def numbered(structures: StructureSet | LabelMap) -> StructureSet | LabelMap:
     """The structures with numbers in place of their names."""
     from dataclasses import replace
 
     from jrscli.spatial.volume import LabelMap
 
     if isinstance(structures, LabelMap):
-        return LabelMap(structures.array, structures.geometry, {n: f"ROI-{n}" for n in structures.numbers()})
+        return numbered_labels(structures)
     return replace(structures, rois=tuple(replace(roi, name=f"ROI-{roi.number}") for roi in structures.rois))
 
 
 def _carried(
-    carried: Propagation, names: dict[int, str], regions: list[Region], grid: Geometry, tolerances: Tolerances, v_mm: float
+    carried: Propagation, names: dict[int, str], alone: list[Row], tolerances: Tolerances, v_mm: float
 ) -> list[GateRow]:
     """The volume of each ROI against its source, and what is odd about its contour."""
-    from jrscli.metrics.contour_checks import is_body
     from jrscli.metrics.structure_gates import contour_row, volume_change_row
 
     found = []
-    flagged = {row.name: row for row in _rows(regions, grid)}
-    kinds = {roi.number: roi.kind for roi in carried.structures.rois}
+    flagged = {row.name: row for row in alone}
     for one in carried.results:
         title = names[one.number]
         if one.status == "empty":
             continue
         found.append(volume_change_row(title, one.planning_cc, one.daily_cc, tolerances, one.status == "lost"))
-        if title in flagged and not is_body(title, kinds.get(one.number, "")):
+        if title in flagged and "body" not in flagged[title].flags:
             flags = (*flagged[title].flags, *(("cut",) if one.status == "cut" else ()))
             found.append(contour_row(title, "ok", tuple(dict.fromkeys(flags)), v_mm))
     return found
-
-
-def _rows(regions: list[Region], grid: Geometry) -> list[Any]:
-    """A row per structure on the fixed image, with its volume, its flags and the slices that show most of it."""
-    import numpy as np
-
-    from jrscli.metrics.contour_checks import contour_flags
-    from jrscli.metrics.evaluation import Row
-    from jrscli.metrics.pair import Pair
-    from jrscli.metrics.slices import worst_slices
-    from jrscli.metrics.value import Value
-
-    rows = []
-    for region in regions:
-        upper = tuple(low + n for low, n in zip(region.lower, region.mask.shape, strict=True))
-        box = grid.cropped_to(region.lower, (upper[0], upper[1], upper[2]))
-        pair = Pair(np.zeros_like(region.mask), region.mask, box, region.lower, grid.shape)
-        cc = float(np.count_nonzero(region.mask)) * grid.voxel_volume_mm3 / 1000
-        value = Value("volume.v1(test)", cc, "cc")
-        rows.append(
-            Row(region.name, {value.id: value}, flags=contour_flags(pair), details={"worst_slices": worst_slices(pair)})
-        )
-    return rows
 
 
 def _write(
@@ -154,52 +190,50 @@ def _write(
     results: Results,
     registration: Registration,
     fixed: ImageFile,
-    moving: ImageFile,
-    regions: list[Region],
-    evaluation: Evaluation,
-    verdict: Verdict,
-    v_mm: float,
+    found: Assessment,
     carried: Propagation | None,
     names: dict[int, str],
+    drawn: _Drawn,
 ) -> None:
     from jrscli.cli.report_page import write_page
     from jrscli.io.software import software_version
     from jrscli.report.compose import Subject
     from jrscli.report.methods_text import methods_of_registration
     from jrscli.report.tables import to_columns
-    from jrscli.spatial.resample import resample
     from jrscli.workflows.evaluate_transform import field_geometry
 
-    grid = fixed.volume.geometry
     run.talk.say("drawing the report")
     subject = Subject(
         fixed.volume,
-        regions,
-        moved=registration.warp(moving.volume, grid),
-        before=resample(moving.volume, grid),
+        drawn.regions,
+        moved=drawn.after,
+        before=drawn.before,
         transform=registration.transform,
         inverse=registration.inverse,
-        field_grid=field_geometry(registration.transform, grid),
-        same_contrast=fixed.modality == moving.modality and "mutual" not in str([step.facts for step in registration.steps]),
-        v_mm=v_mm,
+        field_grid=field_geometry(registration.transform, fixed.volume.geometry),
+        same_contrast=drawn.same_contrast,
+        v_mm=found.v_mm,
         titles=("carried contours" if carried else "contours", "second estimate"),
     )
     facts = {}
     for one in carried.results if carried else ():
         lines = [("how", one.how), ("planning", _cc(one.planning_cc)), ("daily", _cc(one.daily_cc))]
         facts[names[one.number]] = [*lines, ("outside the daily image", f"{one.outside_percent:.0f} %")]
+    tables = [(f"Labels {name} registration", to_columns(part)) for name, part in drawn.labels.items()]
+    field = found.main if found.main.kind == "field" else found.parts["field"]
+    tables += [("Likeness of the images", to_columns(found.parts["images"])), ("Displacement field", to_columns(field))]
     methods = methods_of_registration(software_version(), run.record.document(), _WHAT[run.record.command])
     write_page(
         run,
         results,
         run.record.command,
         subject,
-        verdict,
-        _rows(regions, grid),
+        found.verdict,
+        drawn.rows,
         facts=facts,
-        tables=[("Displacement field", to_columns(evaluation))],
+        tables=tables,
         methods=methods,
-        v_mm=v_mm,
+        v_mm=found.v_mm,
     )
 
 

@@ -9,9 +9,11 @@ import typer
 
 from jrscli.cli import dicom_results as dicom
 from jrscli.cli import model_choice, options, privacy
+from jrscli.cli.quality_mark import mark_contours
 from jrscli.cli.register import describe, failure_of
 from jrscli.cli.run import Reading, Results, Run, default_folder
 from jrscli.cli.segment_model import no_model, segment_with
+from jrscli.cli.segment_report import judge_atlas_segmentation
 from jrscli.cli.talk import Talk
 from jrscli.errors import UsageError
 
@@ -33,6 +35,9 @@ def segment(
     model: model_choice.Model = "auto",
     accept_license: model_choice.AcceptLicense = False,
     preset: options.Preset = options.PresetName.balanced,
+    gate: options.Gate = None,
+    strict: options.Strict = False,
+    report: options.Report = False,
     write_seg: dicom.WriteSeg = False,
     seg_kind: dicom.SegKindOption = dicom.SegKindName.binary,
     select: options.Select = None,
@@ -94,14 +99,14 @@ def segment(
         )
         if predictor is None and not atlas:
             raise no_model(run.record.facts.get("model", {}).get("reason", "--model none"))
-        pairs = [
-            (run.image("atlas", one).volume, run.labels("atlas labels", labels))
-            for one, labels in zip(atlas, atlas_labels, strict=True)
-        ]
-        failures: list[str] = []
+        images = [run.image("atlas", one) for one in atlas]
+        drawn = [run.labels("atlas labels", labels) for labels in atlas_labels]
+        pairs = [(one.volume, labels) for one, labels in zip(images, drawn, strict=True)]
+        failed, closed = None, None
+        mode = options.gate_mode(gate, strict)
         with run.results(default_folder(output, target.stem), exist.value) as results:
             if not results.skipped and predictor is not None:
-                segment_with(run, results, predictor, target, wanted)
+                closed = segment_with(run, results, predictor, target, wanted, mode, report=report)
             elif not results.skipped:
                 from jrscli.workflows.segment import segment_by_atlas
 
@@ -113,14 +118,21 @@ def segment(
                 failures = [registration.failed for registration in found.registrations if registration.failed]
                 run.record.facts["similarities"] = list(found.similarities)
                 write_segmentation(run, results, found, [volume for volume, _ in pairs], target)
+                # one atlas that failed among several is outvoted; when all failed nothing is left to trust
+                failed = failures[0] if len(failures) == len(pairs) else None
                 if write_seg:
                     from jrscli.io.rtstruct_write import Origin
                     from jrscli.spatial.masks import Masks
 
                     origin, regions = Origin("atlas", "jrscli label fusion"), Masks.of_labels(found.labels)
                     wanted.write_segmentation(run, results, regions, target, label="JRS_ATLAS", origin=origin)
-        # one atlas that failed among several is outvoted; when all failed nothing is left to trust
-        run.finish(failure=failure_of(failures[0]) if failures and len(failures) == len(pairs) else None)
+                if report or gate or strict:
+                    closed = judge_atlas_segmentation(run, results, found, images, target, mode, report=report)
+                mark_contours(run, results, failed)
+        run.finish(
+            next_step=f"look at {results.folder / ('report.html' if report else 'overlay.png')}",
+            failure=failure_of(failed) or closed,
+        )
 
 
 def write_segmentation(run: Run, results: Results, found: Segmentation, atlases: list[Volume], target: ImageFile) -> None:

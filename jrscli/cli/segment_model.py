@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jrscli.cli.run import Results, Run
-from jrscli.errors import ModelError, Notice
+from jrscli.errors import GateFailed, ModelError, Notice
 
 if TYPE_CHECKING:
     from jrscli.cli.dicom_results import Wanted
@@ -23,9 +23,13 @@ def no_model(reason: Any) -> ModelError:
     )
 
 
-def segment_with(run: Run, results: Results, predictor: Predictor, target: ImageFile, wanted: Wanted) -> None:
-    """Segment the image, write everything and say what was found."""
+def segment_with(
+    run: Run, results: Results, predictor: Predictor, target: ImageFile, wanted: Wanted, gate: str, *, report: bool
+) -> GateFailed | None:
+    """Segment the image, write everything and say what was found; the failure, if the gate closes."""
     from jrscli.cli.model_choice import note_device
+    from jrscli.cli.quality_mark import mark_contours
+    from jrscli.cli.segment_report import judge_model_segmentation
     from jrscli.workflows.segment_by_model import segment_by_model
 
     found = segment_by_model(target.volume, predictor, progress=run.talk)
@@ -45,6 +49,11 @@ def segment_with(run: Run, results: Results, predictor: Predictor, target: Image
         run.talk.say(
             f"  {name:<24} {volume:9.2f} cc" + (f"   mean probability {sure:.2f}" if sure is not None else "   not found")
         )
+    if gate == "off" and not report:
+        return None
+    failure = judge_model_segmentation(run, results, found, target, gate, report=report)
+    mark_contours(run, results, None)
+    return failure
 
 
 def _write(run: Run, results: Results, found: ModelSegmentation, target: ImageFile, wanted: Wanted) -> None:

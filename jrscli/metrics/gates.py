@@ -10,8 +10,8 @@ from jrscli.metrics.value import Value
 
 GateStatus = Literal["pass", "review", "fail", "not_assessed"]
 _ORDER: tuple[GateStatus, ...] = ("not_assessed", "pass", "review", "fail")
-NOT_BY_ITSELF = ("linear_stage",)
-"""Rows of the program's own opinion: they can lower a verdict but never make it pass."""
+NOT_BY_ITSELF = ("linear_stage", "contour.v1")
+"""Rows that no external number stands behind: they can lower a verdict but never make it pass."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,14 @@ def methods_of_evaluation(version: str, ids: Sequence[str], v_mm: float, source:
     )
 
 
+def methods_of_model(version: str, model: str) -> str:
+    """What a segmentation by a model did."""
+    return (
+        f"The image was contoured with jrscli {version} by the model {model}. The contours were checked for gaps, islands, "
+        "sides and ends at the border of the image; how well they fit was not measured, since there was no reference."
+    )
+
+
 def methods_of_registration(version: str, record: Mapping[str, Any], what: str) -> str:
     """What a registration did, from its record."""
     options = record.get("options", {})

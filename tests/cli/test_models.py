@@ -94,6 +94,20 @@ def test_an_image_is_segmented_by_a_card_at_a_path(capsys, images, model):
     assert json.loads(record)["volumes_cc"]["level-2"] == pytest.approx(0.11, abs=0.03)
 
 
+def test_report_of_a_models_contours_passes_nothing_by_itself(capsys, images, model):
+    card = model()
+    code, out, said = jrs(capsys, "segment", images[0], "--model", card, "-o", "out", "--report")
+    assert code == 0, said
+    assert "report\t" in out
+    document = json.loads(Path("out/metrics.json").read_text())
+    assert document["gate"]["status"] == "not_assessed"
+    assert {row["status"] for row in document["gate"]["rows"]} == {"pass"}
+    page = Path("out/report.html").read_text("utf-8")
+    assert '<header class="banner not_assessed">' in page
+    assert "how well they fit was not measured" in page
+    assert "mean probability where it won" in page
+
+
 def test_contours_are_propagated_by_a_model(capsys, images, model):
     model()
     array = (np.indices(GEOMETRY.shape)[0] > 9).astype(np.uint32)
