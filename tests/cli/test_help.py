@@ -81,7 +81,10 @@ def _stage(files: Any, folder: Path) -> None:
         write_transform(Transform((field,)), folder / name, Sidecar("moving_to_fixed", files.fixed, files.moving))
     write_ants(Transform((field, AffineTransform.identity())), folder / "ants0GenericAffine.mat")
     series = [read_image(files.folder / name).series for name in ("fixed-ct", "moving-ct")]
-    given = Dose(Volume(np.ones(files.moving.shape, np.float32), files.moving), "GY", "", Dataset())
+    kept, plan = Dataset(), Dataset()
+    kept.ReferencedRTPlanSequence = [plan]
+    plan.ReferencedSOPClassUID, plan.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.481.5", "1.2.3.4"
+    given = Dose(Volume(np.ones(files.moving.shape, np.float32), files.moving), "GY", "", kept)
     write_dose(given.volume, given, series[1], folder / "dose.dcm")
     write_rigid(AffineTransform.identity(), *series, folder / "REG.dcm")
     for name in ("jrs-out/fixed", "monday", "tuesday"):

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nibabel
+import numpy as np
 import pydicom
 import pytest
+from PIL import Image
+from pydicom.dataset import Dataset
 
+from jrscli.io import read_image
+from jrscli.io.dose import Dose, write_dose
+from jrscli.io.registration_object_write import write_rigid
 from jrscli.io.run_record import recorded_outputs, sha256_of
+from jrscli.io.sidecar import Sidecar
+from jrscli.io.transforms import write_transform
+from jrscli.spatial.affine import AffineTransform
+from jrscli.spatial.transform import Transform
+from jrscli.spatial.volume import Volume
 
 SECRETS = {
     "PatientName": "XQZNAME^ANN",
@@ -40,11 +51,31 @@ class Study:
             for number, path in enumerate(sorted((source / f"{name}-ct").iterdir())):
                 self._copy(path, folder / f"{name}-ct" / f"XQZNAME_{number}.dcm")
             self._copy(source / f"{name}-RS.dcm", folder / f"{name}-rs" / "XQZNAME.dcm")
+        self._objects(folder)
         for path in (folder / "fixed-ct").iterdir():  # a wrong number: parsers quote what they cannot read
             dataset = pydicom.dcmread(path)
             dataset.add(pydicom.dataelem.RawDataElement(pydicom.tag.Tag(0x00200032), "DS", 10, b"XQZID77\\\\1", 0, False, True))
             (folder / "damaged").mkdir(exist_ok=True)
             dataset.save_as(folder / "damaged" / path.name)
+
+    def _objects(self, folder: Path) -> None:
+        """A dose on the moving image, a registration of both, and an ITK transform between them."""
+        fixed, moving = (read_image(folder / f"{name}-ct") for name in ("fixed", "moving"))
+        there = AffineTransform.about(np.eye(3), np.zeros(3), np.array([6.0, -4.0, 3.0]))
+        grids = fixed.volume.geometry, moving.volume.geometry
+        write_transform(Transform((there,)), folder.parent / "xfm.h5", Sidecar("moving_to_fixed", *grids))
+        kept, plan = Dataset(), Dataset()
+        kept.DoseType, kept.DoseSummationType, kept.ReferencedRTPlanSequence = "PHYSICAL", "PLAN", [plan]
+        plan.ReferencedSOPClassUID, plan.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.481.5", "1.2.3.4.5.6.7"
+        dose = Dose(Volume(np.ones(grids[1].shape, np.float32), grids[1]), "GY", "", kept)
+        assert fixed.series is not None
+        assert moving.series is not None
+        write_dose(dose.volume, dose, moving.series, folder.parent / "dose.dcm")
+        write_rigid(there, fixed.series, moving.series, folder.parent / "reg.dcm")
+        for name in ("dose", "reg"):
+            self._copy(folder.parent / f"{name}.dcm", folder / name / "XQZNAME.dcm")
+            (folder.parent / f"{name}.dcm").unlink()
+        self.words.add("1.2.3.4.5.6.7")
 
     def _copy(self, source: Path, target: Path) -> None:
         dataset = pydicom.dcmread(source)
@@ -106,13 +137,61 @@ def _commands(study: Study, files: Any, out: Path) -> dict[str, tuple[object, ..
         "evaluate others": ("evaluate", fixed_rs, plain / "fixed-seg.nii.gz", "--reference", fixed, "-o", out),
         "info damaged": ("info", study.path("damaged")),
         "not an image": ("register", fixed_rs, moving, "-o", out),
+        "register report": ("register", fixed, moving, "--report", "--write-reg", "deformable", "-o", out, "-v"),
+        "propagate all": (
+            *("propagate-contours", moving, moving_rs, fixed, "--reg", study.path("reg") / "XQZNAME.dcm", "-o", out, "-v"),
+            *("--dose", study.path("dose") / "XQZNAME.dcm", "--write-seg", "--write-reg", "rigid", "--no-both"),
+        ),
+        "segment report": (
+            *("segment", fixed, "--atlas", plain / "moving.nii.gz", "--atlas-labels", plain / "moving-seg.nii.gz"),
+            *("--report", "--write-seg", "-o", out, "-v"),
+        ),
+        "warp image": ("warp", "--xfm", study.folder.parent / "xfm.h5", moving, "-o", out, "-v"),
+        "warp contours": (
+            *(
+                "warp",
+                "--xfm",
+                study.folder.parent / "xfm.h5",
+                moving_rs / "XQZNAME.dcm",
+                "--reference",
+                fixed,
+                "-o",
+                out,
+                "-v",
+            ),
+        ),
+        "warp by reg": ("warp", "--xfm", study.path("reg") / "XQZNAME.dcm", moving, "--reference", fixed, "-o", out, "-v"),
+        "warp dose": (
+            *("warp", "--xfm", study.folder.parent / "xfm.h5", study.path("dose") / "XQZNAME.dcm"),
+            *("--reference", fixed, "-o", out, "-v"),
+        ),
+        "evaluate dose": (
+            *("evaluate", moving_rs, moving_rs, "--reference", moving, "--dose", study.path("dose") / "XQZNAME.dcm", "-o", out),
+        ),
+        "convert reg": ("convert", "reg", study.path("reg") / "XQZNAME.dcm", "--to", out / "map.h5"),
+        "info reg": ("info", study.path("reg") / "XQZNAME.dcm"),
+        "info dose": ("info", study.path("dose") / "XQZNAME.dcm"),
+        "info codes": ("info", study.folder, "--json"),
     }
 
 
+NAMED_FILES = (
+    "info structures",
+    "info reg",
+    "info dose",
+    "warp contours",
+    "warp dose",
+    "warp by reg",
+    "convert reg",
+    "evaluate dose",
+    "propagate all",
+)
 REFUSED = ("other space", "several series", "no such series", "no such roi", "not an image")
 NAMES = (
     "register", "propagate", "propagate json", "default folder", "segment", "evaluate", "convert series", "convert contours",
-    "info", "info json", "info structures", "info all", "info damaged", "evaluate others", *REFUSED,
+    "info", "info json", "info structures", "info all", "info damaged", "evaluate others", "register report", "propagate all",
+    "segment report", "warp image", "warp contours", "warp by reg", "warp dose", "evaluate dose", "convert reg", "info reg",
+    "info dose", "info codes", *REFUSED,
 )  # fmt: skip
 
 
@@ -130,19 +209,40 @@ def test_nobody_is_named(
     (tmp_path / "out").mkdir()
     before = set(tmp_path.rglob("*"))
     said = jrs(*_commands(study, files, out)[name])
-    given = (str(study.folder), "XQZNAME.dcm") if name == "info structures" else (str(study.folder),)
+    given = (str(study.folder), "XQZNAME.dcm") if name in NAMED_FILES else (str(study.folder),)
     asked = (*given, ROI) if name.startswith(("info", "evaluate")) else given
     assert not study.told_in(said.out, but=asked), said.out
     assert not study.told_in(said.err, but=given), said.err
     new = [path for path in tmp_path.rglob("*") if path not in before]
     assert not [path for path in new if study.told_in(path.name)]
-    for path in new:
+    assert said.code == (4 if name in REFUSED else 0), said.err
+    _names_nobody(study, new)
+
+
+def _names_nobody(study: Study, files: list[Path]) -> None:
+    for path in files:
         if path.is_file() and path.suffix != ".dcm":
             names = (ROI,) if path.name in ("labels.json", "seg_space-fixed.json", *METRICS) else ()
-            assert not study.told_in(path.read_bytes().decode("latin-1"), but=names), path
-        if path.name.endswith(".nii.gz"):
-            assert not study.told_in(nibabel.load(path).header.__str__()), path
-    assert said.code == (4 if name in REFUSED else 0)
+            content = path.read_bytes()
+            assert not study.told_in(content.decode("latin-1"), but=names), path
+            if path.suffix == ".gz":
+                assert not study.told_in(gzip.decompress(content)[:10_000].decode("latin-1")), path
+            if path.suffix == ".png":
+                assert not Image.open(path).text, path  # type: ignore[attr-defined]
+
+
+def test_pages_of_earlier_runs_name_nobody(jrs: Callable, files: Any, optimiser: Any, study: Study, tmp_path: Path) -> None:
+    runs = []
+    for name in ("propagate", "evaluate", "register report", "segment report"):
+        runs.append(tmp_path / name.replace(" ", "-"))
+        assert jrs(*_commands(study, files, runs[-1])[name]).code == 0
+    said = jrs("report", *runs, "-o", tmp_path / "page" / "all.html", "-v")
+    assert said.code == 0, said.err
+    assert not study.told_in(said.out + said.err, but=(str(tmp_path),))
+    text = (tmp_path / "page" / "all.html").read_text("utf-8")
+    assert "4 runs" in text
+    # the names of ROIs are what the tables of the runs are about
+    assert not study.told_in(text, but=(ROI,))
 
 
 def test_the_test_above_can_fail(study: Study) -> None:
