@@ -16,6 +16,8 @@ from jrscli.metrics.gates import GateRow, Verdict
 USE = "research use, not a medical device"
 FOR_REVIEW = "for review by a qualified person"
 MOST_BYTES = 15_000_000
+WIDE = 4
+"""A voxel so many times longer than wide makes limits in v worth a word."""
 # nothing may be loaded, whatever gets into the page; the viewer makes its own blobs
 POLICY = (
     "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline' blob:; "
@@ -114,9 +116,19 @@ def _inputs(page: Page) -> str:
         size = "×".join(str(n) for n in one.get("size", ()))
         spacing = " × ".join(f"{float(s):.3g}" for s in one.get("spacing_mm", ()))
         lines.append([str(one.get("role", "")), str(one.get("modality") or one.get("kind", "")), size, spacing])
-    voxel = f"<p>Largest voxel dimension v = {page.v_mm:.3g} mm.</p>" if page.v_mm else ""
+    voxel = f"<p>Largest voxel dimension v = {page.v_mm:.3g} mm.{_wide(page)}</p>" if page.v_mm else ""
     remarks = "".join(f"<li>{escape(one)}</li>" for one in page.remarks)
     return _table(["input", "kind", "voxels", "voxel size, mm"], lines) + voxel + (f"<ul>{remarks}</ul>" if remarks else "")
+
+
+def _wide(page: Page) -> str:
+    """A word where limits that follow the slice distance say little of what happens within a slice."""
+    sizes = [float(size) for one in page.inputs for size in one.get("spacing_mm", ())]
+    if not page.v_mm or not sizes or page.v_mm < WIDE * min(sizes):
+        return ""
+    return (
+        f" Limits that follow v are wide here: the smallest voxel dimension is {min(sizes):.3g} mm (--tolerances sets others)."
+    )
 
 
 def _gate(page: Page) -> str:

@@ -27,6 +27,7 @@ _ONLY_IN_FILES = (
     "inverse_consistency.v1(outside",
 )
 FOR_REVIEW = "for review by a qualified person"
+ROUNDING = 1e-12
 _OF_DOSE = ("dvh.v1(Dmean", "dvh.v1(D95%", "dvh.v1(D2%", "dose_diff.v1(mean")
 
 
@@ -212,9 +213,11 @@ def _text(value: Value | None) -> str:
 
 
 def number_text(value: float | None) -> str:
-    """Three decimals, but never a small number shown as zero."""
+    """Three decimals, but never a small number shown as zero: only what is left of rounding is."""
     if value is None:
         return "n/a"
+    if abs(value) < ROUNDING:
+        value = 0.0
     if value == int(value) and abs(value) >= 1000:
         return str(int(value))
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.0005 else f"{value:.1e}"

@@ -168,3 +168,10 @@ def test_names_cannot_break_out_of_the_page():
     cards = [Card(Row(nasty, {}), nasty, facts=((nasty, nasty),))]
     text = render(page(cards=cards, record={"x": nasty}, remarks=[nasty], methods=nasty)).decode()
     assert nasty not in text
+
+
+@pytest.mark.parametrize(("slices_mm", "told"), [(10.0, True), (2.0, False)])
+def test_limits_of_thick_slices_are_called_wide(slices_mm, told):
+    inputs = [{"role": "image", "kind": "nifti", "size": [9, 9, 9], "spacing_mm": [1.5, 1.5, slices_mm]}]
+    text = render(page(inputs=inputs, v_mm=slices_mm)).decode()
+    assert ("Limits that follow v are wide here: the smallest voxel dimension is 1.5 mm" in text) is told

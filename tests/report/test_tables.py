@@ -9,7 +9,7 @@ import pytest
 from jrscli.errors import Notice
 from jrscli.metrics.evaluation import Evaluation, Row
 from jrscli.metrics.value import Value
-from jrscli.report.tables import to_columns, to_csv, to_json
+from jrscli.report.tables import number_text, to_columns, to_csv, to_json
 
 
 def evaluation(*names, notices=()):
@@ -82,3 +82,13 @@ def test_columns_can_be_chosen():
 def test_small_number_is_not_shown_as_zero():
     rows = (Row("A", {"neg_jac.v1": Value("neg_jac.v1", 0.00004, "%")}),)
     assert to_columns(Evaluation("field", rows))[1][0][1] == "4.0e-05"
+
+
+def test_what_rounding_leaves_is_shown_as_zero_and_nothing_else_is():
+    assert [number_text(number) for number in (9.6e-16, -1e-13, 2e-5, 0.0, None)] == [
+        "0.000",
+        "0.000",
+        "2.0e-05",
+        "0.000",
+        "n/a",
+    ]
