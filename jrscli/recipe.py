@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from jrscli.nn.warp import integrate, resize_field
-from jrscli.roles import GRAPHS, INPUTS, OUTPUTS
+from jrscli.roles import FIELDS, GRAPHS, INPUTS, ON_MAPS, OUTPUTS
 
-Batches = Literal["pairs", "labelled"]
-"""What a stage draws: two cases each time (labels optional on either side), or single labelled images (as ``fixed``)."""
+Batches = Literal["pairs", "labelled", "labelled-pairs", "labelled-moving"]
+"""What a stage draws: two cases each time (labels optional on either side), single labelled images (as ``fixed``), two labelled
+cases, or a labelled moving case and a fixed one that is unlabelled where there are such cases."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,14 @@ class Turn:
 
     trains: the networks whose weights it changes. All others are frozen and in eval mode, yet pass gradients to their input.
     loss: its terms on a batch; None skips the step (a pair that has nothing to teach).
-    rate: the optimiser's step size.
+    rate: the optimiser's step size. optimiser: Adam, or RMSprop.
     """
 
     trains: tuple[str, ...]
     loss: Callable[[Batch], Terms | None]
     repeats: int = 1
     rate: float = 1e-3
+    optimiser: Literal["adam", "rmsprop"] = "adam"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Stage:
     decay: fractions of the stage after which every rate is multiplied by ``decay_factor``; cosine: in place of these steps, a
     rate that falls to nothing along half a cosine. keep_best: at its end the stage takes back the weights that scored best on
     validation.
-    before, after_round: hooks (pseudo-labels, averaged teachers); they must depend on the networks alone.
+    before, after_round: hooks (pseudo-labels, averaged teachers). until: asked after each round whether the stage ends early.
+    All must depend on the method's weights and buffers alone, which a checkpoint holds.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Stage:
     keep_best: bool = True
     before: Callable[[], None] | None = None
     after_round: Callable[[int], None] | None = None
+    until: Callable[[], bool] | None = None
 
     def rate_factor(self, done: int) -> float:
         """What the rates are multiplied by after ``done`` rounds."""
@@ -113,12 +117,16 @@ class FieldKind:
 
 @dataclass(frozen=True)
 class Graph:
-    """One exported graph: ``module`` takes its inputs in order and returns its outputs in order, named by roles."""
+    """One exported graph: ``module`` takes its inputs in order and returns its outputs in order, named by roles.
+
+    channels: of the roles whose number is not told by the data: maps, and what looks at them.
+    """
 
     name: str
     module: nn.Module
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    channels: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = [self.name] * (self.name not in GRAPHS)
@@ -141,6 +149,10 @@ class Method(nn.Module, ABC):
     dynamic: bool = True
     departures: tuple[str, ...] = ()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._watched: dict[str, float] = {}
+
     @abstractmethod
     def stages(self) -> list[Stage]:
         """The schedule, first to last."""
@@ -152,3 +164,26 @@ class Method(nn.Module, ABC):
     def graph(self, name: str) -> Graph | None:
         """The graph of that name, if the method has it."""
         return next((graph for graph in self.graphs() if graph.name == name), None)
+
+    def pull(self, fixed: Float[Tensor, "b c *grid"], moving: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *grid"] | None:
+        """The displacement, in voxels, by the exported graphs; None where they need more than the two images."""
+        shape = fixed.shape[2:]
+        graph = next((graph for graph in self.graphs() if set(graph.outputs) & set(FIELDS)), None)
+        if graph is None or graph.inputs != ("fixed", "moving"):
+            return None
+        mapping = self.graph(ON_MAPS.get(graph.name, ""))
+        if mapping:
+            fixed, moving = mapping.module(fixed), mapping.module(moving)
+        output = graph.module(fixed, moving)
+        if isinstance(output, tuple):
+            output = next(one for role, one in zip(graph.outputs, output, strict=True) if role in FIELDS)
+        return self.field.displacement(output, shape)
+
+    def watch(self, **values: Tensor | float) -> None:
+        """Hand numbers to the log that no loss contains: how often a judge is right, how long a field is."""
+        self._watched |= {name: float(value) for name, value in values.items()}
+
+    def watched(self) -> dict[str, float]:
+        """What was watched since the last call."""
+        found, self._watched = self._watched, {}
+        return found

@@ -52,5 +52,7 @@ FIELDS = ("displacement", "velocity")
 """Outputs that register."""
 LOGITS = ("logits", "fixed_logits", "moving_logits")
 """Outputs that segment."""
+ON_MAPS = {"align": "transform"}
+"""Graphs whose ``fixed`` and ``moving`` are no images but the maps that another graph of the model makes of each."""
 GRAPHS = ("register", "segment", "joint", "step", "synthesize", "transform", "align", "smooth")
 """What the graphs of a model may be called."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jrscli.errors import ModelError
-from jrscli.roles import FIELDS, GRAPHS, INPUTS, LOGITS
+from jrscli.roles import FIELDS, GRAPHS, INPUTS, LOGITS, ON_MAPS
 from jrscli.runtime.card_graph import Field, Graph, Grid, Input, Output, Window
 from jrscli.runtime.card_record import File, Golden, Score, Scores, Statistics, Trained
 from jrscli.runtime.plain import PlainError, build, need, plain
@@ -61,6 +61,7 @@ class Card:
         need(1 <= len(self.graphs) <= 3, f"one to three graphs are possible, found {len(self.graphs)}")
         for name, graph in self.graphs.items():
             need(name in GRAPHS, f"no graph is called {name} (known: {', '.join(GRAPHS)})")
+            need(ON_MAPS.get(name, name) in self.graphs, f"the graph {name} needs the graph {ON_MAPS.get(name)} beside it")
             expected = self.golden.expected.get(name, {})
             need(set(expected) == set(graph.outputs), f"golden.expected.{name} must name the outputs of the graph")
             for role in graph.outputs:

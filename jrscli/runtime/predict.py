@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from jrscli.errors import InputError, ModelError
 from jrscli.progress import Progress, silent
-from jrscli.roles import FIELDS, INPUTS
+from jrscli.roles import FIELDS, INPUTS, ON_MAPS
 from jrscli.runtime.card import Input
 from jrscli.runtime.field import displacement, inverse_of
 from jrscli.runtime.pair import Pair, PairField, pair_up
@@ -42,6 +42,11 @@ class Predictor:
         return next((name for name, graph in self.card.graphs.items() if set(graph.outputs) & set(FIELDS)), None)
 
     @cached_property
+    def mapping(self) -> str | None:
+        """The graph that makes the map of an image which `registering` looks at; None where that looks at the images."""
+        return ON_MAPS.get(self.registering or "")
+
+    @cached_property
     def segmenting(self) -> str | None:
         """The graph that labels one image."""
         return next((name for name, graph in self.card.graphs.items() if "logits" in graph.outputs), None)
@@ -67,8 +72,10 @@ class Predictor:
 
         Raises ModelError `model.task` for a model that does not register.
         """
-        graph = self.card.graphs[self._registering()]
-        specs = (graph.inputs.get("fixed", Input()), graph.inputs.get("moving", Input()))
+        inputs = self.card.graphs[self._registering()].inputs
+        if self.mapping:
+            inputs = dict.fromkeys(("fixed", "moving"), self.card.graphs[self.mapping].inputs["image"])
+        specs = (inputs.get("fixed", Input()), inputs.get("moving", Input()))
         return pair_up(fixed, moving, self.card.grid, specs, start)
 
     def segment_pair(
@@ -99,6 +106,10 @@ class Predictor:
         """
         name = self._registering()
         images = {"fixed": pair.fixed, "moving": pair.moving}
+        maps: dict[str, np.ndarray] = {}
+        if self.mapping:
+            maps = {side: self.runner.run(self.mapping, {"image": image})["structure_map"] for side, image in images.items()}
+            images |= maps
         given = {"fixed": (fixed_labels, fixed_probabilities), "moving": (moving_labels, moving_probabilities)}
         inputs: dict[str, np.ndarray] = {}
         for role, spec in self.card.graphs[name].inputs.items():
@@ -123,7 +134,7 @@ class Predictor:
         if meaning.kind == "region_velocity":
             chooser = seen.get(meaning.compose)
             regions = _hard(chooser.array) if chooser else inputs.get(f"{meaning.compose}_labels")
-        return PairField(pair, displacement(raw, meaning, shape, regions), inverse_of(raw, meaning, shape), seen)
+        return PairField(pair, displacement(raw, meaning, shape, regions), inverse_of(raw, meaning, shape), seen, maps)
 
     def _registering(self) -> str:
         if self.registering is None:

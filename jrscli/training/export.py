@@ -15,7 +15,7 @@ import torch
 
 from jrscli.errors import ModelError, WriteError
 from jrscli.recipe import Graph, Method
-from jrscli.roles import INPUTS, LOGITS
+from jrscli.roles import FIELDS, INPUTS, LOGITS, ON_MAPS
 from jrscli.runtime import card as cards
 from jrscli.runtime.golden import golden_inputs, statistics
 from jrscli.runtime.plain import PlainError, build, need
@@ -77,13 +77,13 @@ def export_method(method: Method, data: DataList, folder: Path, details: Details
 
 def _graph(graph: Graph, method: Method, data: DataList, details: Details, files: dict[str, bytes]) -> cards.Graph:
     """What the card says of a graph, whose bytes go to ``files``."""
-    inputs = {role: _input(role, data) for role in graph.inputs}
+    inputs = {role: _input(role, graph, data) for role in graph.inputs}
     shape = (data.grid.size or ())[: data.grid.dims]
     dynamic = method.multiple if method.dynamic else None
     file = f"{details.name}-{graph.name}.onnx"
     need(bool(cards.NAME.fullmatch(details.name)), f"name {details.name!r}: small letters, digits and hyphens only")
     content = files[graph.name] = onnx_bytes(graph, [spec.channels for spec in inputs.values()], shape, dynamic)
-    outputs = {role: _output(role, data) for role in graph.outputs}
+    outputs = {role: _output(role, graph, data) for role in graph.outputs}
     return cards.Graph(file=file, sha256=hashlib.sha256(content).hexdigest(), inputs=inputs, outputs=outputs)
 
 
@@ -125,18 +125,22 @@ def _data_of(content: Mapping[str, Any]) -> DataList:
         ) from None
 
 
-def _input(role: str, data: DataList) -> cards.Input:
-    kind = INPUTS[role].kind
+def _input(role: str, graph: Graph, data: DataList) -> cards.Input:
+    kind, channels = INPUTS[role].kind, graph.channels.get(role, 1)
+    if kind == "image" and graph.name in ON_MAPS:
+        return cards.Input(channels=channels)
     if kind == "image":
-        return cards.Input(channels=1, modality=data.modality, window=data.window)
+        return cards.Input(channels=channels, modality=data.modality, window=data.window)
     need(kind in ("labels", "probabilities"), f"how to prepare {role} is not known")
     return cards.Input(channels=len(data.labels))
 
 
-def _output(role: str, data: DataList) -> cards.Output:
+def _output(role: str, graph: Graph, data: DataList) -> cards.Output:
     if role in LOGITS:
         return cards.Output("logits", len(data.labels))
-    return cards.Output("voxels", data.grid.dims)
+    if role in FIELDS:
+        return cards.Output("voxels", data.grid.dims)
+    return cards.Output("map", graph.channels.get(role, 1))
 
 
 def _trained(data: DataList, details: Details, seed: int) -> cards.Trained:

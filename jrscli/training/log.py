@@ -14,7 +14,7 @@ COLUMNS = ("stage", "round", "what", "name", "value")
 
 
 class Log:
-    """A CSV file in long form: stage, round, what (train, validation), name, value.
+    """A CSV file in long form: stage, round, what, name, value. what: train (terms of losses), watch (no terms), validation.
 
     keep: how many lines an earlier run had written at its checkpoint; later ones are cut off, for they will come again.
     tensorboard: the same values also as curves, in the folder ``tensorboard``.

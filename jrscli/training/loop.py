@@ -114,12 +114,15 @@ class Loop:
         save_every = max(self.settings.checkpoint_every // steps, 1)
         while self.state.rounds < total:
             number = self.state.rounds
-            sums = self._round(stage, number)
+            sums, watched = self._round(stage, number)
             if stage.after_round:
                 stage.after_round(number)
             self.state.rounds = number + 1
             self._write(stage, "train", sums)
+            self._write(stage, "watch", watched)
             self.progress(stage.name, number + 1, total)
+            if stage.until and self._agreed(stage.until):
+                break
             if (number + 1) % validate_every == 0 and number + 1 < total:
                 self._validate(stage)
             if (number + 1) % save_every == 0 and number + 1 < total:
@@ -131,9 +134,10 @@ class Loop:
         self.optimisers = []
         self._save()
 
-    def _round(self, stage: Stage, number: int) -> dict[str, float]:
-        """All turns once; the mean of each term."""
+    def _round(self, stage: Stage, number: int) -> tuple[dict[str, float], dict[str, float]]:
+        """All turns once; the mean of each term of the losses, and of each number that the method watches."""
         sums: dict[str, list[float]] = {}
+        watched: dict[str, list[float]] = {}
         for place, (turn, optimiser) in enumerate(zip(stage.turns, self.optimisers, strict=True)):
             for group in optimiser.param_groups:
                 group["lr"] = turn.rate * stage.rate_factor(number)
@@ -142,12 +146,19 @@ class Loop:
                     batch = self.sampler.draw(stage.batches, self.state.stage, number, place, repeat)
                     with torch.autocast(self.device.type, self._dtype(), enabled=self.settings.precision != "float32"):
                         terms = turn.loss(batch)
+                    for name, seen in self.method.watched().items():
+                        watched.setdefault(f"{'+'.join(turn.trains)}.{name}", []).append(seen)
                     if terms is None and self.ranks.size == 1:
                         continue
                     self._step(turn, optimiser, terms or {})
                     for name, value in (terms or {}).items():
                         sums.setdefault(f"{'+'.join(turn.trains)}.{name}", []).append(float(value.detach()))
-        return {name: sum(values) / len(values) for name, values in sums.items()}
+        return _means(sums), _means(watched)
+
+    def _agreed(self, until: Callable[[], bool]) -> bool:
+        """The first process's answer, for all of them."""
+        self.ranks.share(self.method)
+        return until()
 
     def _step(self, turn: Turn, optimiser: torch.optim.Optimizer, terms: Terms) -> None:
         total = sum((value.float() for value in terms.values()), torch.zeros((), device=self.device))
@@ -182,8 +193,9 @@ class Loop:
         return [weight for name in turn.trains for weight in self.method.networks[name].parameters()]
 
     def _fresh(self, stage: Stage) -> list[torch.optim.Optimizer]:
+        kinds = {"adam": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
         decay = self.settings.weight_decay
-        return [torch.optim.AdamW(self._weights(turn), lr=turn.rate, weight_decay=decay) for turn in stage.turns]
+        return [kinds[turn.optimiser](self._weights(turn), lr=turn.rate, weight_decay=decay) for turn in stage.turns]
 
     def _dtype(self) -> torch.dtype:
         return torch.float16 if self.settings.precision == "float16" else torch.bfloat16
@@ -220,6 +232,7 @@ class Loop:
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
                 "scaler": self.scaler.state_dict(),
                 "random": torch.get_rng_state(),
+                "random_device": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
                 "lines": self.log.lines,
             },
         )
@@ -233,3 +246,9 @@ class Loop:
                 optimiser.load_state_dict(state)
         self.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["random"])
+        if self.device.type == "cuda" and content.get("random_device") is not None:
+            torch.cuda.set_rng_state(content["random_device"], self.device)
+
+
+def _means(found: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: sum(values) / len(values) for name, values in found.items()}

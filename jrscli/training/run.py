@@ -122,7 +122,9 @@ def train(
 def _from_data(config: type, data: DataList) -> dict[str, Any]:
     """What the data list settles of a config."""
     known = {item.name for item in dataclasses.fields(config)}
-    settled = {"classes": len(data.labels) or 1, "dims": data.grid.dims}
+    dims = data.grid.dims
+    settled: dict[str, Any] = {"classes": len(data.labels) or 1, "dims": dims}
+    settled |= {"size": (data.grid.size or ())[:dims], "spacing_mm": (data.grid.spacing_mm or (1.0, 1.0, 1.0))[:dims]}
     return {name: value for name, value in settled.items() if name in known}
 
 

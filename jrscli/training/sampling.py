@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from jrscli.errors import UsageError
 from jrscli.recipe import Batch, Batches
 from jrscli.training.augment import Augmentation, augment
 from jrscli.training.prepared import Cases, Prepared
@@ -46,8 +49,14 @@ class Sampler:
         if kind == "labelled":
             pool = self.labelled or range(len(self.cases))
             return self._batch([int(rng.choice(pool)) for _ in range(self.batch)], None, generator)
-        mixed = 2 * len(self.labelled) < len(self.cases) and rng.random() < self.mixed_chance
-        pairs = [self._pair(rng, mixed) for _ in range(self.batch)]
+        if kind == "pairs":
+            mixed = 2 * len(self.labelled) < len(self.cases) and rng.random() < self.mixed_chance
+            pairs = [self._pair(rng, mixed) for _ in range(self.batch)]
+        else:
+            chosen: Sequence[int] = self.labelled
+            if kind == "labelled-moving":
+                chosen = self.unlabelled or range(len(self.cases))
+            pairs = [self._onto(rng, chosen) for _ in range(self.batch)]
         return self._batch([a for a, _ in pairs], [b for _, b in pairs], generator)
 
     def _pair(self, rng: np.random.Generator, mixed: bool) -> tuple[int, int]:
@@ -56,8 +65,23 @@ class Sampler:
             one, other = int(rng.choice(self.labelled)), int(rng.choice(self.unlabelled))
             return (one, other) if self.batch == 1 and rng.random() < 0.5 else (other, one)
         first = int(rng.integers(len(self.cases)))
-        others = [n for n in range(len(self.cases)) if self.cases.cases[n].patient != self.cases.cases[first].patient]
-        return first, int(rng.choice(others))
+        return first, int(rng.choice(self._others(first, range(len(self.cases)))))
+
+    def _onto(self, rng: np.random.Generator, pool: Sequence[int]) -> tuple[int, int]:
+        """A fixed case of the pool and a labelled moving one, of two patients."""
+        movers = [n for n in self.labelled if self._others(n, pool)]
+        if not movers:
+            raise UsageError(
+                f"{len(self.labelled)} training cases have labels, which gives no pair that this method could learn from",
+                code="data.labels",
+                hint="give more labels, or another method: deepatlas takes any number",
+            )
+        moving = int(rng.choice(movers))
+        return int(rng.choice(self._others(moving, pool))), moving
+
+    def _others(self, case: int, pool: Sequence[int]) -> list[int]:
+        """Those of the pool that show another patient."""
+        return [n for n in pool if self.cases.cases[n].patient != self.cases.cases[case].patient]
 
     def _batch(self, fixed: list[int], moving: list[int] | None, generator: torch.Generator) -> Batch:
         images, labels, known = self._stack(fixed, generator)

@@ -33,19 +33,19 @@ def validate(method: Method, cases: Cases, pairs: list[tuple[int, int]], device:
     method.eval()
     found: dict[str, float] = {}
     classes = len(cases.data.labels)
-    register, segment = method.graph("register"), method.graph("segment")
-    if register and pairs and register.inputs == ("fixed", "moving"):
-        scores, folds = [], []
-        for a, b in pairs:
-            fixed, moving = (torch.from_numpy(cases[n].image)[None].to(device) for n in (a, b))
-            output = register.module(fixed, moving)
-            output = output[0] if isinstance(output, tuple) else output
-            field = method.field.displacement(output, fixed.shape[2:])
-            labels = [one_hot_of(cases[n], classes, device)[None] for n in (a, b)]
-            scores.append(hard_dice(warp(labels[1], field).argmax(1), labels[0].argmax(1), classes))
-            folds.append(float((determinant(field) <= 0).float().mean()) * 100)
+    scores, folds = [], []
+    for a, b in pairs:
+        fixed, moving = (torch.from_numpy(cases[n].image)[None].to(device) for n in (a, b))
+        field = method.pull(fixed, moving)
+        if field is None:
+            break
+        labels = [one_hot_of(cases[n], classes, device)[None] for n in (a, b)]
+        scores.append(hard_dice(warp(labels[1], field).argmax(1), labels[0].argmax(1), classes))
+        folds.append(float((determinant(field) <= 0).float().mean()) * 100)
+    if scores:
         found["registration"] = float(np.nanmean(scores))
         found["folds"] = float(np.mean(folds))
+    segment = method.graph("segment")
     if segment and cases.labelled:
         scores = []
         for n in cases.labelled:

@@ -141,6 +141,13 @@ def test_what_a_model_does_is_read_from_its_outputs(make_model, tmp_path):
     assert (alone.registers, alone.segments, alone.modalities) == (True, False, ("CT",))
 
 
+def test_a_graph_that_looks_at_maps_needs_the_graph_that_makes_them(card):
+    tree = yaml.safe_load(card.as_yaml())
+    for part in (tree["graphs"], tree["golden"]["expected"]):
+        part["align"] = part.pop("register")
+    assert "align needs the graph transform" in refusal(yaml.safe_dump(tree)).message
+
+
 def test_a_grid_needs_a_size():
     with pytest.raises(PlainError):
         Grid()

@@ -223,3 +223,67 @@ def test_tensorboard_is_an_extra(study, tmp_path, monkeypatch):
     train("siamese", study, tmp_path / "some", config=SHORT, training=asked)
     assert ("joint/validation/folds", 3) in values
     assert len(values) == len((tmp_path / "some/log.csv").read_text().splitlines()) - 1
+
+
+def scheduled(monkeypatch, **changes):
+    """The siamese recipe with one stage of one turn, which has these hooks."""
+    from jrscli.methods.siamese import Siamese
+
+    optimiser = changes.pop("optimiser", "adam")
+
+    def stages(self):
+        turn = Turn(("backbone",), self.segmentation_loss, optimiser=optimiser)
+        hooks = {name: (lambda *given, hook=hook: hook(self, *given)) for name, hook in changes.items()}
+        return [Stage("only", (turn,), 6, keep_best=False, **hooks)]
+
+    monkeypatch.setattr(Siamese, "stages", stages)
+
+
+def test_a_stage_may_end_before_its_time(study, tmp_path, monkeypatch):
+    """What it is asked depends on what a checkpoint holds, so a resumed run ends it in the same round."""
+    from jrscli.methods.siamese import Siamese
+
+    plain = Siamese.__init__
+
+    def counting(self, config):
+        plain(self, config)
+        self.register_buffer("seen", torch.zeros(()))
+
+    monkeypatch.setattr(Siamese, "__init__", counting)
+    scheduled(monkeypatch, after_round=lambda self, number: self.seen.add_(1), until=lambda self: bool(self.seen >= 4))
+    train("siamese", study, tmp_path / "whole", config=SHORT, training=QUICK)
+    with pytest.raises(Stopped):
+        train("siamese", study, tmp_path / "broken", config=SHORT, training=QUICK, progress=stop_at("only", 3))
+    train("siamese", study, tmp_path / "broken", config=SHORT, training=QUICK, resume=True)
+    for folder in ("whole", "broken"):
+        assert float(weights(tmp_path / folder)["seen"]) == 4
+        assert checkpoint.load(tmp_path / folder)["stage"] == 1
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
+def test_what_a_method_watches_is_logged_and_not_minimised(study, tmp_path, monkeypatch):
+    from jrscli.methods.siamese import Siamese
+
+    loss = Siamese.segmentation_loss
+
+    def watching(self, batch):
+        self.watch(brightness=batch.fixed.mean(), nothing=float("inf"))
+        return loss(self, batch)
+
+    monkeypatch.setattr(Siamese, "segmentation_loss", watching)
+    scheduled(monkeypatch)
+    train("siamese", study, tmp_path, config=SHORT, training=QUICK)
+    with (tmp_path / "log.csv").open() as log:
+        rows = [row for row in csv.DictReader(log) if row["what"] == "watch"]
+    assert {row["name"] for row in rows} == {"backbone.brightness", "backbone.nothing"}
+    assert len(rows) == 12
+    assert all(0 < float(row["value"]) < 1 for row in rows if row["name"] == "backbone.brightness")
+
+
+def test_a_turn_may_choose_its_optimiser(study, tmp_path, monkeypatch):
+    """RMSprop keeps one square per weight and no momentum; its state comes back from a checkpoint."""
+    scheduled(monkeypatch, optimiser="rmsprop")
+    with pytest.raises(Stopped):
+        train("siamese", study, tmp_path, config=SHORT, training=QUICK, progress=stop_at("only", 3))
+    (state,) = checkpoint.load(tmp_path)["optimisers"]
+    assert set(state["state"][0]) == {"step", "square_avg"}

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from jrscli.errors import UsageError
 from jrscli.training.augment import Augmentation, augment
 from jrscli.training.cases import read_data
 from jrscli.training.prepared import Cases
@@ -44,6 +45,34 @@ def test_few_labels_are_drawn_often_and_none_are_made_up(study):
     assert sum(mixed) / 60 > 0.5  # by chance alone it would be 0.4
     for batch in batches:
         assert bool(torch.isnan(batch.fixed_labels).all()) is not bool(batch.has_fixed_labels[0])
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_pairs_whose_moving_case_is_labelled(study, batch):
+    """The fixed one is not, where there are such cases."""
+    drawn = sampler(study, changes={"labelled": 2}, batch=batch)
+    batches = [drawn.draw("labelled-moving", 0, n, 0, 0) for n in range(20)]
+    assert all(bool(one.has_moving_labels.all()) and not bool(one.has_fixed_labels.any()) for one in batches)
+    everyone = sampler(study)
+    for n in range(20):
+        one = everyone.draw("labelled-moving", 0, n, 0, 0)
+        assert bool(one.has_fixed_labels.all())
+        assert not torch.equal(one.fixed, one.moving)
+
+
+def test_pairs_of_labelled_cases(study):
+    drawn = sampler(study, changes={"labelled": 2})
+    for n in range(20):
+        one = drawn.draw("labelled-pairs", 0, n, 0, 0)
+        assert bool(one.has_moving_labels.all() and one.has_fixed_labels.all())
+        assert not torch.equal(one.fixed, one.moving)
+
+
+@pytest.mark.parametrize(("kind", "labelled"), [("labelled-pairs", 1), ("labelled-moving", 0)])
+def test_too_few_labels_for_such_pairs(study, kind, labelled):
+    with pytest.raises(UsageError) as caught:
+        sampler(study, changes={"labelled": labelled}).draw(kind, 0, 0, 0, 0)
+    assert caught.value.code == "data.labels"
 
 
 def test_labelled_batches_have_labels(study):
