@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jrscli.cli import dicom_results as dicom
-from jrscli.cli import model_choice, options, privacy
+from jrscli.cli import guides, model_choice, options, privacy
 from jrscli.cli.cost import say_cost
 from jrscli.cli.registration_report import judge_registration
 from jrscli.cli.run import Reading, Results, Run, choose, default_folder
@@ -41,11 +41,11 @@ def register(
     accept_license: model_choice.AcceptLicense = False,
     fixed_mask: Annotated[Path | None, typer.Option(help="Where FIXED counts (non-zero).", show_default=False)] = None,
     moving_mask: Annotated[Path | None, typer.Option(help="Where MOVING counts (non-zero).", show_default=False)] = None,
-    moving_labels: Annotated[Path | None, typer.Option(help="Labels of MOVING, carried along.", show_default=False)] = None,
-    fixed_labels: Annotated[
-        Path | None,
-        typer.Option(help="Labels of FIXED: for a model that asks, and to judge MOVING's by.", show_default=False),
-    ] = None,
+    moving_labels: guides.MovingLabels = None,
+    fixed_labels: guides.FixedLabels = None,
+    guide: guides.Guide = True,
+    fixed_points: guides.FixedPoints = None,
+    moving_points: guides.MovingPoints = None,
     write_field: Annotated[
         Path | None,
         typer.Option(
@@ -87,6 +87,8 @@ def register(
 
       jrs register daily-ct/ planning-ct/ --write-reg deformable
 
+      jrs register fixed.nii.gz moving.nii.gz --fixed-labels f-seg.nii.gz --moving-labels m-seg.nii.gz
+
       jrs register fixed.nii.gz moving.nii.gz --model hippocampus-jrs --refine 0
     """
     chosen = {
@@ -95,6 +97,7 @@ def register(
         "linear_only": linear_only,
         "model": model_choice.recorded(model),
         "refine": refine,
+        "guide": guide,
         "inverse": not no_inverse,
         "device": device,
         "seed": seed,
@@ -119,17 +122,15 @@ def register(
             raise UsageError("--write-seg has no labels to write", code="usage.combination", hint="add --moving-labels FILE")
         if reg:
             start = dicom.start_of(run, reg, init, fixed_image, moving_image)
-        masks = {
-            "fixed_mask": run.mask("fixed mask", fixed_mask, fixed_image.volume.geometry),
-            "moving_mask": run.mask("moving mask", moving_mask, moving_image.volume.geometry),
-        }
-        labels = run.labels("moving labels", moving_labels) if moving_labels else None
-        fixed_drawn = run.labels("fixed labels", fixed_labels) if fixed_labels else None
+        where_fixed = run.mask("fixed mask", fixed_mask, fixed_image.volume.geometry)
+        where_moving = run.mask("moving mask", moving_mask, moving_image.volume.geometry)
+        images = (fixed_image, moving_image)
+        given = guides.read_guides(run, images, (fixed_labels, moving_labels), (fixed_points, moving_points), guide=guide)
         predictor = model_choice.predictor_for(
             run,
             model,
             "register",
-            [fixed_image, moving_image],
+            list(images),
             device=device,
             threads=threads,
             accept_license=accept_license,
@@ -154,16 +155,18 @@ def register(
                     device=device,
                     model=predictor,
                     refine=refine,
-                    fixed_labels=fixed_drawn,
-                    moving_labels=labels,
+                    fixed_mask=where_fixed,
+                    moving_mask=where_moving,
                     progress=talk,
-                    **masks,
+                    **given.options,
                 )
                 model_choice.note_device(run, predictor)
                 failed = registration.failed
                 describe(run, registration, "reg" if reg else init)
+                guides.say_guides(run, registration)
                 write_registration(results, registration, fixed_image, moving_image, inverse=not no_inverse)
                 wanted.write_registration(run, results, registration, fixed_image, moving_image)
+                labels = given.carried(run, moving_image)
                 if labels is not None:
                     from jrscli.io import write_labels
                     from jrscli.spatial.resample import resample_labels
@@ -183,7 +186,7 @@ def register(
                         fixed_image,
                         moving_image,
                         structures=moved,
-                        known=(fixed_drawn, labels) if fixed_drawn is not None and labels is not None else None,
+                        known=given.judging(images),
                         gate=options.gate_mode(gate, strict),
                         report=report,
                     )

@@ -19,10 +19,11 @@ from torch.nn import functional
 
 from jrscli.engine.features import MIND_RADIUS, mind
 from jrscli.engine.folding import unfolded
+from jrscli.engine.guides import Guides, Objective
 from jrscli.engine.inverse import invert
-from jrscli.nn.filters import gaussian
+from jrscli.nn.filters import gaussian, shrunk
 from jrscli.nn.losses import FeatureDistance, LocalCorrelation, diffusion_slope
-from jrscli.nn.warp import compose, resize_field, warp
+from jrscli.nn.warp import compose, resize_field
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,6 @@ def level_shape(shape: Sequence[int], spacing: Sequence[float], shrink: int) -> 
     return tuple(sizes)
 
 
-def shrunk(image: Float[Tensor, "1 c i j k"], shape: Sequence[int]) -> Float[Tensor, "1 c l m n"]:
-    """The image on a coarser grid over the same corners, smoothed first; right up to the border."""
-    if tuple(image.shape[2:]) == tuple(shape):
-        return image
-    sigma = []
-    for n, m in zip(image.shape[2:], shape, strict=True):
-        ratio = (n - 1) / (m - 1) if m > 1 else 1.0
-        sigma.append(0.5 * math.sqrt(ratio**2 - 1) if ratio > 1.05 else 0.0)
-    whole = gaussian(torch.ones_like(image[:, :1]), sigma)
-    return functional.interpolate(gaussian(image, sigma) / whole, size=tuple(shape), mode="trilinear", align_corners=True)
-
-
 def deform(
     fixed: Float[Tensor, "1 1 i j k"],
     moving: Float[Tensor, "1 1 i j k"],
@@ -82,15 +71,17 @@ def deform(
     plan: Plan,
     *,
     same_contrast: bool,
+    guides: Guides | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Float[Tensor, "1 3 i j k"]:
     """The pull field (voxels) that takes ``moving`` onto ``fixed``; both on one grid of this spacing, grey values 0 … 1.
 
     weight: how much each voxel counts, 0 … 1. same_contrast: local correlation if true, else distance of MIND-SSC features.
+    guides: what else the field has to bring together, on the same grid.
     """
     field: Tensor | None = None
     for shrink, steps in zip(plan.shrinks, plan.steps, strict=True):
-        level = _Level(fixed, moving, weight, spacing, shrink, same_contrast)
+        level = _Level(fixed, moving, weight, spacing, shrink, same_contrast, guides)
         start = fixed.new_zeros(1, 3, *level.size) if field is None else resize_field(field, level.size)
         field = level.onto(FIXED, start, plan, steps, tick)
         if plan.both_ways:
@@ -107,7 +98,14 @@ class _Level:
     """Both images on one grid of the pyramid. coarseness: its voxels in those of its finest axis."""
 
     def __init__(
-        self, fixed: Tensor, moving: Tensor, weight: Tensor, spacing: Sequence[float], shrink: int, same_contrast: bool
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        weight: Tensor,
+        spacing: Sequence[float],
+        shrink: int,
+        same_contrast: bool,
+        guides: Guides | None = None,
     ) -> None:
         shape = fixed.shape[2:]
         self.size = level_shape(shape, spacing, shrink)
@@ -118,6 +116,7 @@ class _Level:
         images = shrunk(fixed, self.size), shrunk(moving, self.size)
         self.channels = images if same_contrast else (mind(images[FIXED], MIND_RADIUS), mind(images[MOVING], MIND_RADIUS))
         self.weight = shrunk(weight, self.size)
+        self.guides = guides.at(self.size) if guides else None
 
     def onto(
         self, target: int, start: Float[Tensor, "1 3 i j k"], plan: Plan, steps: int, tick: Callable[[], None]
@@ -129,19 +128,23 @@ class _Level:
             similarity = LocalCorrelation(self.channels[target], radius, plan.noise, self.weight)
         else:
             similarity = FeatureDistance(self.channels[target], self.weight)
-        return descend(start, self.channels[1 - target], similarity, self.coarseness, plan, steps, tick)
+        guides = self.guides.swapped() if self.guides and target == MOVING else self.guides
+        loss = Objective(self.channels[1 - target], similarity, guides, self.coarseness, plan.update_sigma)
+        return descend(start, loss, self.coarseness, plan, steps, tick)
 
 
 def descend(
     field: Float[Tensor, "1 3 i j k"],
-    moving: Float[Tensor, "1 c i j k"],
-    similarity: Callable[[Tensor], Tensor],
+    loss: Callable[[Tensor], Tensor],
     coarseness: Sequence[float],
     plan: Plan,
     steps: int,
     tick: Callable[[], None],
 ) -> Float[Tensor, "1 3 i j k"]:
-    """``steps`` steps on one level. Lengths are in voxels of the finest axis: ``coarseness`` voxels of each axis."""
+    """``steps`` steps down the loss of a field, on one level.
+
+    Lengths are in voxels of the finest axis: ``coarseness`` voxels of each axis.
+    """
     size = field.shape[2:]
     ratio = torch.tensor(coarseness, device=field.device, dtype=field.dtype).view(1, 3, 1, 1, 1)
     thick = torch.tensor([float(n > 1) for n in size], device=field.device, dtype=field.dtype).view(1, 3, 1, 1, 1)
@@ -155,7 +158,7 @@ def descend(
     power: Tensor | float = 0.0
     for step in range(steps):
         field.requires_grad_()
-        (slope,) = torch.autograd.grad(similarity(warp(moving, field)), field)
+        (slope,) = torch.autograd.grad(loss(field), field)
         with torch.no_grad():
             field = field.detach()
             slope += plan.smoothness * ratio * diffusion_slope(field * ratio, coarseness)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jrscli.engine.fit import Fit
+from jrscli.engine.guidance import Guidance
 from jrscli.engine.poses import STRETCH, Poses, free_parameters
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.volume import Volume
@@ -95,13 +96,16 @@ def centre_of_mass(volume: Volume) -> Float[np.ndarray, "3"]:
     return volume.geometry.index_to_world(np.array([index]))[0]
 
 
-def starts_for(fixed: Volume, moving: Volume, init: str) -> dict[str, Float[np.ndarray, "3"]]:
-    """Named first shifts (mm) that differ by more than 5 mm: as the headers say, centre on centre, mass on mass."""
+def starts_for(fixed: Volume, moving: Volume, init: str, guidance: Guidance | None = None) -> dict[str, Float[np.ndarray, "3"]]:
+    """Named first shifts (mm) that differ by more than 5 mm: as the headers say, centre on centre, mass on mass, guides on
+    guides."""
     makers: dict[str, Callable[[], np.ndarray]] = {
         "header": lambda: np.zeros(3),
         "centers": lambda: moving.geometry.centre_mm - fixed.geometry.centre_mm,
         "moments": lambda: centre_of_mass(moving) - centre_of_mass(fixed),
     }
+    if guidance:
+        makers["guides"] = guidance.shift
     if init != "auto":
         return {init: makers[init]()}
     chosen: dict[str, np.ndarray] = {}
@@ -119,6 +123,7 @@ def align(
     init: str | AffineTransform = "auto",
     affine: bool = True,
     weight: Volume | None = None,
+    guidance: Guidance | None = None,
     device: torch.device,
     seed: int = 0,
     tick: Callable[[], None] = lambda: None,
@@ -126,14 +131,18 @@ def align(
     """The linear map that aligns two images whose grey values lie between 0 and 1.
 
     weight: how much each fixed voxel counts. init: one start by name, a given map to improve, or "auto" for all of them.
+    guidance: what else the map has to bring together.
     """
     if isinstance(init, AffineTransform):
         # the given map is taken into the moving image's place, improved from there, and put in front again at the end
         before = init.inverse().matrix @ moving.geometry.affine
         moved = Volume(moving.array, type(moving.geometry)(moving.geometry.shape, before))
-        result = align(fixed, moved, init="header", affine=affine, weight=weight, device=device, seed=seed, tick=tick)
+        guided = guidance.through(init) if guidance else None
+        result = align(
+            fixed, moved, init="header", affine=affine, weight=weight, guidance=guided, device=device, seed=seed, tick=tick
+        )
         return LinearResult(**{**vars(result), "affine": result.affine.then(init), "start": "file"})
-    shifts = starts_for(fixed, moving, init)
+    shifts = starts_for(fixed, moving, init, guidance)
     frame = torch.tensor(fixed.geometry.axes, dtype=torch.float32, device=device)
     extent = (np.array(fixed.geometry.shape) - 1) * np.array(fixed.geometry.spacing_mm)
     radius = max(0.35 * float(np.linalg.norm(extent)), 1.0)
@@ -147,7 +156,7 @@ def align(
     p = torch.zeros(len(start), 12, device=device)
     p[:, :3] = torch.tensor(np.array([t for _ in shifts for t in turns]), dtype=torch.float32, device=device) * radius
 
-    coarse = Fit(fixed, moving, COARSE, weight, device)
+    coarse = Fit(fixed, moving, COARSE, weight, device, guidance)
     p, value = _climb(coarse, poses, p, affine=False, steps=30, rate=0.6, tick=tick)
     order = value.argsort(descending=True)
     maps = poses.matrices(p)
@@ -165,7 +174,7 @@ def align(
             chosen.append(row)
     rows = torch.tensor(chosen, device=device)
     poses, p = poses.take(rows), p[rows]
-    middle = Fit(fixed, moving, MIDDLE, weight, device)
+    middle = Fit(fixed, moving, MIDDLE, weight, device, guidance)
     p, value = _climb(middle, poses, p, affine=False, steps=20, rate=0.5, tick=tick)
     winner = value.argmax()[None]
     poses, p = poses.take(winner), p[winner]
@@ -175,7 +184,7 @@ def align(
     affine = affine and same
     if affine:
         p, _ = _climb(middle, poses, p, affine=True, information=not same, steps=35, rate=0.4, tick=tick)
-    fine = Fit(fixed, moving, FINE, weight, device)
+    fine = Fit(fixed, moving, FINE, weight, device, guidance)
     p, value = _climb(fine, poses, p, affine=affine, information=not same, steps=20, rate=0.3, tick=tick)
     with torch.no_grad():
         matrix = poses.matrices(p)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch.nn import functional
 from jrscli.engine.device import device_named
 from jrscli.engine.diffeomorphic import Plan, deform
 from jrscli.engine.folding import determinant, unfolded
+from jrscli.engine.guidance import Guidance
+from jrscli.engine.guides import vouched
 from jrscli.engine.inverse import faded, invert, margin_for
 from jrscli.engine.linear import SAME_CONTRAST, LinearResult, align
 from jrscli.engine.prepare import scaled, tensor_of, working_grid
@@ -111,11 +113,15 @@ def optimise(
     linear_only: bool = False,
     fixed_weight: Volume | None = None,
     moving_weight: Volume | None = None,
+    guidance: Guidance | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: Progress = silent,
 ) -> PairResult:
-    """Register two images of any modality. Weights: 1 where a voxel counts, 0 where not, on any grid of their own image."""
+    """Register two images of any modality. Weights: 1 where a voxel counts, 0 where not, on any grid of their own image.
+
+    guidance: what is known of the pair beside its grey values; it enters both stages.
+    """
     place = device_named(device)
     effort = EFFORTS[preset]
     clock = _Clock(progress)
@@ -123,7 +129,13 @@ def optimise(
     fixed_grey, moving_grey = scaled(fixed), scaled(moving)
     clock.end()
     tick = clock.begin("linear", 25)
-    linear = align(fixed_grey, moving_grey, init=init, weight=fixed_weight, device=place, seed=seed, tick=tick)
+    turned = guidance.rigid() if guidance and init == "auto" else None
+    init = init if turned is None else turned
+    linear = align(
+        fixed_grey, moving_grey, init=init, weight=fixed_weight, guidance=guidance, device=place, seed=seed, tick=tick
+    )
+    if turned is not None:
+        linear = replace(linear, start="landmarks")
     facts = {
         "contrast": linear.contrast,
         "agreement": linear.agreement,
@@ -131,12 +143,16 @@ def optimise(
         "standout": linear.standout,
         "overlap": linear.overlap,
     }
-    clock.end(start=linear.start, starts=linear.starts, **{name: round(value, 4) for name, value in facts.items()})
+    grid = working_grid(fixed.geometry, effort.voxels)
+    pull = Transform((linear.affine,))
+    guides = guidance.on(grid, grid, pull, place) if guidance else None
+    doubt = {}
+    if guides and linear.failed and vouched(guides.facts(guides.still(), grid.spacing_mm)):
+        doubt, linear = {"doubt_without_guides": linear.failed}, replace(linear, failed=None)
+    clock.end(start=linear.start, starts=linear.starts, **doubt, **{name: round(value, 4) for name, value in facts.items()})
     if linear_only:
         return PairResult(linear, None, None, tuple(clock.steps))
 
-    grid = working_grid(fixed.geometry, effort.voxels)
-    pull = Transform((linear.affine,))
     small = resample_smoothed(moving_grey, working_grid(moving.geometry, effort.voxels))
     target = tensor_of(resample_smoothed(fixed_grey, grid).array, place)
     source = tensor_of(resample(small, grid, pull).array, place)
@@ -146,18 +162,20 @@ def optimise(
     weight = -functional.max_pool3d(
         -weight, [1 + 2 * min(1, n - 1) for n in grid.shape], 1, [min(1, n - 1) for n in grid.shape]
     )
+    guides = guides.within(weight) if guides else None
     plan = effort.plan(grid)
     tick = clock.begin("deformable", (1 + plan.both_ways) * sum(plan.steps) // 10)
     same = linear.contrast > SAME_CONTRAST
-    field_voxels = deform(target, source, weight, grid.spacing_mm, plan, same_contrast=same, tick=tick)
+    field_voxels = deform(target, source, weight, grid.spacing_mm, plan, same_contrast=same, guides=guides, tick=tick)
     clock.end(contrast="same" if same else "different")
 
     clock.begin("unfold", 1)
     field_voxels = unfolded(field_voxels)
     gain = _gain(target, source, weight, field_voxels, grid.spacing_mm, same)
-    if gain < 0:  # never hand out a field that fits worse than the linear map alone
+    guided = guides.facts(field_voxels, grid.spacing_mm) if guides else {}
+    if gain < 0 and not guides:  # never hand out a field that fits worse than the linear map alone
         field_voxels = torch.zeros_like(field_voxels)
-    clock.end(smallest_determinant=round(float(determinant(field_voxels).min()), 4), similarity_gain=round(gain, 4))
+    clock.end(smallest_determinant=round(float(determinant(field_voxels).min()), 4), similarity_gain=round(gain, 4), **guided)
     clock.begin("inverse", 1)
     margin = margin_for(field_voxels)
     wide = unfolded(faded(field_voxels, margin))

@@ -60,3 +60,15 @@ def gaussian(x: Float[Tensor, "b c *grid"], sigma: Sequence[float]) -> Float[Ten
     """Gaussian smoothing, sigma in voxels per axis; zero beyond the border."""
     kernels = tuple(gaussian_weights(s) for s in sigma)
     return cast(Tensor, _Separable.apply(x, kernels))  # type: ignore[no-untyped-call]
+
+
+def shrunk(image: Float[Tensor, "1 c i j k"], shape: Sequence[int]) -> Float[Tensor, "1 c l m n"]:
+    """The image on a coarser grid over the same corners, smoothed first; right up to the border."""
+    if tuple(image.shape[2:]) == tuple(shape):
+        return image
+    sigma = []
+    for n, m in zip(image.shape[2:], shape, strict=True):
+        ratio = (n - 1) / (m - 1) if m > 1 else 1.0
+        sigma.append(0.5 * math.sqrt(ratio**2 - 1) if ratio > 1.05 else 0.0)
+    whole = gaussian(torch.ones_like(image[:, :1]), sigma)
+    return functional.interpolate(gaussian(image, sigma) / whole, size=tuple(shape), mode="trilinear", align_corners=True)

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jrscli.errors import InputError, UsageError
+from jrscli.errors import InputError, Notice, UsageError
 from jrscli.progress import Progress, silent
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.structures import StructureSet
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
+from jrscli.workflows.contours import labels_of_structures
+from jrscli.workflows.guides import Drawn, Points, check_sides, guidance_of
 from jrscli.workflows.registration import Registration, Step, registration_of
 
 if TYPE_CHECKING:
+    from jrscli.engine.guidance import Guidance
     from jrscli.runtime.predict import Predictor
 
 PRESETS = ("fast", "balanced", "best")
@@ -47,8 +51,11 @@ def register(
     device: str = "auto",
     model: Predictor | None = None,
     refine: int | None = None,
-    fixed_labels: LabelMap | None = None,
-    moving_labels: LabelMap | None = None,
+    fixed_labels: Drawn | None = None,
+    moving_labels: Drawn | None = None,
+    fixed_points_mm: Points | None = None,
+    moving_points_mm: Points | None = None,
+    guide: bool = True,
     progress: Progress = silent,
 ) -> Registration:
     """The transform that moves ``moving`` onto ``fixed``, whatever their modalities.
@@ -60,12 +67,16 @@ def register(
     device: "auto", "cpu", "cuda" or "cuda:N".
     model: registers in place of the pair optimiser, which then only refines its field.
     refine: how many steps; by default those of the model's card.
-    fixed_labels, moving_labels: of the images, for a model that asks for them.
+    fixed_labels, moving_labels: what is drawn on the images. Given for both they steer the registration, and a model that asks
+    for labels gets them. fixed_points_mm, moving_points_mm: landmarks in one order, which steer it too.
+    guide: False keeps the labels from steering.
 
     Raises UsageError `usage.preset`, `usage.init`, `usage.device`, `usage.combination`;
-    InputError `image.flat`, `image.dims`, `mask.empty`; ProviderError `provider.cuda`.
+    InputError `image.flat`, `image.dims`, `mask.empty`, and those of `guides.guidance_of`; ProviderError `provider.cuda`.
     """
     _check(fixed, moving, preset, init)
+    drawn = (fixed_labels, moving_labels) if guide else (None, None)
+    guidance, notices = _guidance(fixed, moving, drawn, (fixed_points_mm, moving_points_mm), model)
     if model is not None:
         if linear_only or fixed_mask is not None or moving_mask is not None:
             raise UsageError("a model takes no masks and has no linear stage alone", code="usage.combination", hint=_WITHOUT)
@@ -77,8 +88,10 @@ def register(
             model,
             init=init,
             refine=0 if refine is None and preset == "fast" else refine,
-            fixed_labels=fixed_labels,
-            moving_labels=moving_labels,
+            fixed_labels=_as_labels(fixed_labels, fixed),
+            moving_labels=_as_labels(moving_labels, moving),
+            guidance=guidance,
+            notices=notices,
             seed=seed,
             threads=threads,
             device=device,
@@ -97,6 +110,7 @@ def register(
         linear_only=linear_only,
         fixed_weight=_weight(fixed_mask, "fixed"),
         moving_weight=_weight(moving_mask, "moving"),
+        guidance=guidance,
         device=device,
         seed=seed,
         progress=progress,
@@ -114,7 +128,33 @@ def register(
         failed=found.linear.failed,
         steps=tuple(Step(step.name, step.seconds, step.facts) for step in found.steps),
         seed=seed,
+        guided_by=guidance.words() if guidance else "",
+        notices=notices,
     )
+
+
+def _guidance(
+    fixed: Volume,
+    moving: Volume,
+    labels: tuple[Drawn | None, Drawn | None],
+    points: tuple[Points | None, Points | None],
+    model: Predictor | None,
+) -> tuple[Guidance | None, tuple[Notice, ...]]:
+    """What steers the registration; labels of one side alone are for a model, or to be carried along."""
+    check_sides(*points, "points")
+    if labels[0] is not None and model is None:
+        check_sides(*labels, "labels")
+    both = (labels[0], labels[1]) if labels[0] is not None and labels[1] is not None else None
+    pairs = (points[0], points[1]) if points[0] is not None and points[1] is not None else None
+    if both is None and pairs is None:
+        return None, ()
+    return guidance_of(fixed.geometry, moving.geometry, labels=both, points_mm=pairs)
+
+
+def _as_labels(drawn: Drawn | None, image: Volume) -> LabelMap | None:
+    if not isinstance(drawn, StructureSet):
+        return drawn
+    return labels_of_structures(drawn, image.geometry)[0]
 
 
 def _check(fixed: Volume, moving: Volume, preset: str, init: str | AffineTransform) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jrscli.errors import UsageError
+from jrscli.errors import Notice, UsageError
 from jrscli.progress import Progress, silent
 from jrscli.runtime.field import sample
 from jrscli.runtime.pair import Pair, PairField
@@ -17,6 +18,9 @@ from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
 from jrscli.workflows.registration import Registration, Step, registration_of
+
+if TYPE_CHECKING:
+    from jrscli.engine.guidance import Guidance
 
 LESS_ALIKE = 0.02
 """A field that lowers the correlation of the images by this much has failed."""
@@ -32,6 +36,8 @@ def register_by_model(
     refine: int | None = None,
     fixed_labels: LabelMap | None = None,
     moving_labels: LabelMap | None = None,
+    guidance: Guidance | None = None,
+    notices: tuple[Notice, ...] = (),
     seed: int = 0,
     threads: int | None = None,
     device: str = "auto",
@@ -40,7 +46,7 @@ def register_by_model(
     """The transform that moves ``moving`` onto ``fixed`` as the model sees it; see `jrscli.workflows.register.register`.
 
     refine: steps of the pair optimiser after the network, led by the labels that the model sees in both images; by default
-    those of the card. With 0 nothing of torch is imported.
+    those of the card. With 0 no step of torch runs. guidance: what else is known of the pair, for these steps.
 
     Raises what `Predictor` raises; UsageError `usage.refine`.
     """
@@ -65,14 +71,21 @@ def register_by_model(
         moving_probabilities=seen[1] if seen else None,
         progress=progress,
     )
+    if guidance and not steps:
+        words = "labels and landmarks steer the steps of refinement only, and there are none"
+        notices += (Notice("guide.unused", words),)
     if {"fixed", "moving"} <= set(found.probabilities):
         seen = (found.probabilities["fixed"], found.probabilities["moving"])
     before, after = _likeness(pair, None), _likeness(pair, found)
     clock.end("network", correlation_before=before, correlation_after=after, device=predictor.runner.device or "")
     if steps:
-        found = _refined(found, seen, steps, threads, device, progress)
+        from jrscli.engine.guidance import Guidance
+
+        predicted = _as_guidance(seen, pair) if seen else Guidance()
+        given_guides = guidance.brought(pair.fixed_grid, pair.start) if guidance else Guidance()
+        found = _refined(found, predicted.joined(given_guides), steps, threads, device, progress)
         after = _likeness(pair, found)
-        clock.end("refine", steps=steps, correlation_after=after, guided="labels" if seen else "images")
+        clock.end("refine", steps=steps, correlation_after=after, guided="labels" if seen or guidance else "images")
     if failed is None and after < before - LESS_ALIKE:
         failed = f"the field of the network makes the images less alike (correlation {before:.2f} before, {after:.2f} after)"
     field, back = found.both_ways()
@@ -86,6 +99,8 @@ def register_by_model(
         steps=tuple(clock.steps),
         seed=seed,
         model=predictor.model.title,
+        guided_by=guidance.words() if guidance and steps else "",
+        notices=notices,
     )
 
 
@@ -117,7 +132,7 @@ def _start(
 
 def _refined(
     found: PairField,
-    seen: tuple[Probabilities, Probabilities] | None,
+    guidance: Guidance | None,
     steps: int,
     threads: int | None,
     device: str,
@@ -141,15 +156,22 @@ def _refined(
         found.array,
         pair.fixed[0],
         pair.moving[0],
-        pair.fixed_grid.spacing_mm,
+        pair.fixed_grid,
         steps=steps,
-        fixed_probabilities=seen[0].array if seen else None,
-        moving_probabilities=seen[1].array if seen else None,
+        guidance=guidance,
         device=device,
         tick=tick,
     )
     progress("refine", steps, steps)
     return replace(found, array=array, inverse=None)
+
+
+def _as_guidance(seen: tuple[Probabilities, Probabilities], pair: Pair) -> Guidance:
+    """What the model sees in both images, background apart; the moving image lies in the fixed one's place already."""
+    from jrscli.engine.guidance import Guidance
+
+    fixed, moving = (tuple(Volume(channel, pair.fixed_grid) for channel in one.array[1:]) for one in seen)
+    return Guidance(fixed, moving)
 
 
 def _likeness(pair: Pair, found: PairField | None) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from jrscli.errors import Notice
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample
@@ -37,6 +38,7 @@ class Registration:
     jacobian_min, jacobian_max: the range of the determinant there.
     inverse_consistency_*_mm: how far points of the fixed image end from where they were after both transforms.
     model: the name and version of the model that made it; None for the pair optimiser alone.
+    guided_by: what steered it beside the images, as words; "" for nothing. notices: what was odd.
     """
 
     transform: Transform
@@ -51,6 +53,8 @@ class Registration:
     inverse_consistency_max_mm: float
     steps: tuple[Step, ...]
     model: str | None = None
+    guided_by: str = ""
+    notices: tuple[Notice, ...] = ()
 
     def warp(self, moving: Volume, fixed: Geometry) -> Volume:
         """The moving image on the fixed grid (linear interpolation; its own minimum outside)."""
@@ -67,6 +71,8 @@ def registration_of(
     steps: tuple[Step, ...],
     seed: int,
     model: str | None = None,
+    guided_by: str = "",
+    notices: tuple[Notice, ...] = (),
 ) -> Registration:
     """The answer with its numbers: folding, range of the determinant, inverse consistency over the fixed image."""
     linear = transform.parts[-1]
@@ -86,6 +92,8 @@ def registration_of(
         inverse_consistency_max_mm=largest,
         steps=steps,
         model=model,
+        guided_by=guided_by,
+        notices=notices,
     )
 
 

@@ -53,6 +53,8 @@ class KnownShift:
     jacobian_min: float = 1.0
     jacobian_max: float = 1.0
     steps: tuple[Step, ...] = (Step("linear", 0.1), Step("deformable", 0.2))
+    guided_by: str = ""
+    notices: tuple[Any, ...] = ()
 
     @property
     def linear(self) -> AffineTransform:
@@ -80,12 +82,13 @@ def optimiser(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = ModuleType("jrscli.workflows.register")
     module.calls = []  # type: ignore[attr-defined]
     module.failed = None  # type: ignore[attr-defined]
+    module.guided_by = ""  # type: ignore[attr-defined]
 
     def register(fixed: Volume, moving: Volume, **options: Any) -> KnownShift:
         module.calls.append(options)  # type: ignore[attr-defined]
         options["progress"]("linear", 1, 2)
         options["progress"]("linear", 2, 2)
-        return KnownShift(fixed.geometry, module.failed)  # type: ignore[attr-defined]
+        return KnownShift(fixed.geometry, module.failed, guided_by=module.guided_by)  # type: ignore[attr-defined]
 
     module.register = register  # type: ignore[attr-defined]
     module.expected_cost = lambda fixed, moving, **options: (12.6, 0.61)  # type: ignore[attr-defined]

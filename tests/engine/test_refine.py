@@ -8,10 +8,14 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from jrscli.engine.folding import determinant
+from jrscli.engine.guidance import Guidance
 from jrscli.engine.refine import refine
 from jrscli.runtime.field import sample
+from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.volume import Volume
 
 SHAPE = (32, 30, 28)
+GRID = Geometry(SHAPE, np.eye(4))
 
 
 def ball(centre: tuple[float, float, float], radius: float) -> np.ndarray:
@@ -23,10 +27,6 @@ def ball(centre: tuple[float, float, float], radius: float) -> np.ndarray:
 def overlap(field: np.ndarray, moving: np.ndarray, fixed: np.ndarray) -> float:
     moved = sample(moving[None], np.indices(SHAPE, np.float32) + field)[0] > 0.5
     return 2 * float((moved & (fixed > 0.5)).sum()) / float(moved.sum() + (fixed > 0.5).sum())
-
-
-def maps(organ: np.ndarray) -> np.ndarray:
-    return np.stack([1 - organ, organ]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +41,14 @@ def test_labels_lead_where_the_images_show_nothing(organs):
     fixed, moving = organs
     noise = np.random.default_rng(0).random((2, *SHAPE), dtype=np.float32)
     before = overlap(STILL, moving, fixed)
-    alone = refine(STILL, noise[0], noise[1], (1, 1, 1), steps=30, device="cpu")
+    alone = refine(STILL, noise[0], noise[1], GRID, steps=30, device="cpu")
     led = refine(
         STILL,
         noise[0],
         noise[1],
-        (1, 1, 1),
+        GRID,
         steps=30,
-        fixed_probabilities=maps(fixed),
-        moving_probabilities=maps(moving),
+        guidance=Guidance((Volume(fixed, GRID),), (Volume(moving, GRID),)),
         device="cpu",
     )
     assert before < 0.75
@@ -61,11 +60,11 @@ def test_labels_lead_where_the_images_show_nothing(organs):
 def test_a_good_field_is_improved_and_not_thrown_away(organs):
     """A field given nearly right ends better after a few steps than the same steps from nothing."""
     fixed, moving = organs
-    good = refine(STILL, fixed, moving, (1, 1, 1), steps=40, device="cpu")
+    good = refine(STILL, fixed, moving, GRID, steps=40, device="cpu")
     rng = np.random.default_rng(1)
     spoilt = good + np.stack([gaussian_filter(rng.standard_normal(SHAPE), 4) for _ in range(3)]).astype(np.float32) * 8
-    again = refine(spoilt, fixed, moving, (1, 1, 1), steps=6, device="cpu")
-    fresh = refine(STILL, fixed, moving, (1, 1, 1), steps=6, device="cpu")
+    again = refine(spoilt, fixed, moving, GRID, steps=6, device="cpu")
+    fresh = refine(STILL, fixed, moving, GRID, steps=6, device="cpu")
     assert overlap(again, moving, fixed) > overlap(spoilt, moving, fixed)
     assert overlap(again, moving, fixed) > overlap(fresh, moving, fixed)
 
@@ -74,12 +73,12 @@ def test_folds_of_the_given_field_are_mended(organs):
     folded = np.zeros((3, *SHAPE), np.float32)
     folded[0, 14:18] = np.array([0.0, 3.0, -3.0, 0.0]).reshape(4, 1, 1)
     assert float(determinant(torch.from_numpy(folded)[None]).min()) < 0
-    found = refine(folded, *organs, (1, 1, 1), steps=3, device="cpu")
+    found = refine(folded, *organs, GRID, steps=3, device="cpu")
     assert float(determinant(torch.from_numpy(found)[None]).min()) > 0
 
 
 def test_images_of_different_contrast_are_compared_by_their_structure(organs):
     fixed, moving = organs
     before = overlap(STILL, moving, fixed)
-    found = refine(STILL, 1 - fixed, moving, (1, 1, 1), steps=30, same_contrast=False, device="cpu")
+    found = refine(STILL, 1 - fixed, moving, GRID, steps=30, same_contrast=False, device="cpu")
     assert overlap(found, moving, fixed) > before + 0.1
