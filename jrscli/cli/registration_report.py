@@ -54,7 +54,7 @@ def judge_registration(
     from jrscli.cli.report_page import regions_of
     from jrscli.io.tolerances import read_tolerances
     from jrscli.metrics.assessment import Assessment
-    from jrscli.metrics.field_gates import linear_stage_row
+    from jrscli.metrics.field_gates import linear_stage_row, unmeasured_row
     from jrscli.metrics.gates import Verdict
     from jrscli.metrics.verdict import verdict_of
     from jrscli.spatial.resample import resample
@@ -76,6 +76,8 @@ def judge_registration(
     main = labels.get("after", field)
     parts = {"images": images} | ({"field": field} if labels else {})
     rows = [linear_stage_row(registration.failed), *verdict_of([main, *parts.values()], tolerances, v_mm).rows]
+    if known is None:
+        rows.append(unmeasured_row())
     regions = regions_of(structures, grids[0]) if structures is not None else []
     names = {one.number: f"ROI-{one.number}" if hidden else one.name for one in carried.results} if carried else {}
     alone = describe_contours_of(structures, grids[0])

@@ -84,5 +84,5 @@ def _write(run: Run, results: Results, found: ModelSegmentation, target: ImageFi
             from jrscli.spatial.masks import Masks
 
             wanted.write_segmentation(run, results, Masks.of_labels(found.labels), target, label="JRS_NETWORK", origin=origin)
-    picture = draw_overlay(target.volume, target.volume, contours=outlines_of(found.labels, grid))
+    picture = draw_overlay(target.volume, None, contours=outlines_of(found.labels, grid))
     write_bytes(picture, results.add("overlay", "overlay.png"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from jrscli.metrics.evaluation import Evaluation, Row
 from jrscli.metrics.gates import GateRow, GateStatus, graded, number_of
-from jrscli.metrics.tolerances import Tolerances
+from jrscli.metrics.tolerances import TG132, Tolerances
 from jrscli.metrics.value import Value
 
 
@@ -60,6 +60,12 @@ def field_rows(row: Row, tolerances: Tolerances, v: float) -> list[GateRow]:
         name = f"inverse consistency (95th percentile) in {where}"
         rows.append(graded("inverse_consistency.v1(p95)", title, p95, v, source, name, v, review, named=True))
     return rows
+
+
+def unmeasured_row() -> GateRow:
+    """That nothing was given which would tell how well the anatomy fits: a smooth field alone says nothing of that."""
+    words = "no landmarks or known contours were given: how well the anatomy fits was not measured"
+    return GateRow("tre.v1(mean)", "", "not_assessed", words, None, "mm", "", None, TG132)
 
 
 def linear_stage_row(failed: str | None, doubtful: str | None = None) -> GateRow:

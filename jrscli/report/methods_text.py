@@ -38,7 +38,8 @@ def methods_of_registration(version: str, record: Mapping[str, Any], what: str) 
     """What a registration did, from its record."""
     options = record.get("options", {})
     names = [str(step.get("step")) for step in record.get("steps", [])]
-    steps = " and ".join(dict.fromkeys(names)) if names else "one"
+    *first, last = list(dict.fromkeys(names)) or ["one"]
+    steps = f"{', '.join(first)} and {last}" if first else last
     return (
         f"{what} with jrscli {version} (preset {options.get('preset', 'balanced')}, start {record.get('init', 'auto')}, seed "
         f"{options.get('seed', 0)}): stages {steps}. The transform maps points of the fixed to the moving image (pull) and was "

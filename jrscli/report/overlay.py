@@ -44,7 +44,7 @@ class Outline:
 
 def draw_overlay(
     fixed: Volume,
-    moved: Volume,
+    moved: Volume | None,
     *,
     before: Volume | None = None,
     contours: Sequence[Outline] = (),
@@ -53,6 +53,7 @@ def draw_overlay(
 ) -> bytes:
     """A PNG: the fixed image in grey with the edges of ``moved`` on it, axial, coronal and sagittal, all at one scale.
 
+    moved: the moving image on the grid of the fixed one; None for contours alone.
     before: the moving image on the grid of the fixed one without registration; it makes a first row to compare with.
     window: grey values of the fixed image that become black and white; by default `display_window`.
     The picture holds no text from the files but the names in ``contours``.
@@ -63,28 +64,28 @@ def draw_overlay(
     low, high = window or display_window(fixed)
     drawn = [outline.mask for outline in contours if outline.mask.any()]
     planes = choose_planes(fixed.geometry, content_of(fixed.array, low, high), drawn)
-    rows: list[tuple[Literal["before", "after"], Volume]] = [("after", moved)]
+    rows: list[tuple[Literal["before", "after"], Volume | None]] = [("after", moved)]
     if before is not None:
         rows.insert(0, ("before", before))
     canvas = Canvas(planes, width_px)
     edge_colour = _apart([outline.colour for outline in contours])
-    styles = [_EdgeStyle.of(plane, moved, canvas.scale) for plane in planes]
+    styles = [_EdgeStyle.of(plane, moved, canvas.scale) if moved is not None else None for plane in planes]
     for row, image in rows:
-        limits = display_window(image)
+        limits = display_window(image) if image is not None else (0.0, 1.0)
         panels = []
         for plane, style in zip(planes, styles, strict=True):
             grey = picture_of(plane, fixed.array, (low, high), canvas.scale)
             panel = Panel(grey, plane)
-            panel.lines += [
-                (line, edge_colour, 1.3, False) for line in style.lines(picture_of(plane, image.array, limits, canvas.scale))
-            ]
+            if style is not None and image is not None:
+                edges = style.lines(picture_of(plane, image.array, limits, canvas.scale))
+                panel.lines += [(line, edge_colour, 1.3, False) for line in edges]
             for outline in contours:
                 if outline.row in (row, "both"):
                     lines = _outline(plane, outline.mask, canvas.scale)
                     panel.lines += [(line, readable(outline.colour), 1.8, outline.dashed) for line in lines]
             panels.append(panel)
-        canvas.add_row(_title(row, before is not None), panels)
-    legend = [("edges of the moving image", edge_colour, False)]
+        canvas.add_row(_title(row, before is not None) if moved is not None else "contours on the image", panels)
+    legend = [("edges of the moving image", edge_colour, False)] if moved is not None else []
     legend += [(outline.name, readable(outline.colour), outline.dashed) for outline in contours if outline.name]
     picture = canvas.finish(list(dict.fromkeys(legend)))
     return _png(picture)
@@ -174,7 +175,7 @@ def _png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _check(fixed: Volume, moved: Volume, before: Volume | None, contours: Sequence[Outline]) -> None:
+def _check(fixed: Volume, moved: Volume | None, before: Volume | None, contours: Sequence[Outline]) -> None:
     same = all(image.geometry.matches(fixed.geometry) for image in (moved, before) if image is not None)
     if not same or any(outline.mask.shape != fixed.geometry.shape for outline in contours):
         raise GeometryError(

@@ -103,6 +103,10 @@ def _banner(page: Page) -> str:
         shown = "<li>nothing could be held against a limit</li>"
     elif status == "pass":
         shown = "<li>every check that could be made passed</li>"
+    if page.verdict and status in ("pass", "not_assessed"):
+        # a pass must not hide what nobody measured
+        missing = [row.sentence for row in page.verdict.rows if row.status == "not_assessed" and not row.structure]
+        shown += "".join(f"<li>{escape(one)}</li>" for one in missing)
     return (
         f'<header class="banner {status}"><h1>{escape(status.replace("_", " "))}</h1>'
         f"<p>{escape(page.title)} — {FOR_REVIEW}</p><ul>{shown}{more}</ul>"

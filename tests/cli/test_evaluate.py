@@ -66,6 +66,15 @@ def gate_row(said, id_, structure):
     return next(row for row in gate["rows"] if (row["id"], row["structure"]) == (id_, structure))
 
 
+def assert_coloured(jrs, folder, status, sentence):
+    """The page of a run: the banner, the row and the card have the colour of the status; the sentence stands in it."""
+    said = jrs("report", folder, "-o", folder / "page.html")
+    text = said.paths["report"].read_text("utf-8")
+    assert f'<header class="banner {status}">' in text
+    (line,) = {line for line in re.findall(r"<tr>.*?</tr>", text) if sentence in line}
+    assert f'<span class="status {status}">' in line
+
+
 def test_good_contours_pass(jrs, pair, tmp_path):
     said = jrs("evaluate", *pair(), "-o", tmp_path / "out", "--gate", "fail")
     assert said.code == 0
@@ -88,12 +97,14 @@ def test_shifted_organ_fails(jrs, pair, tmp_path):
     assert (tmp_path / "a" / "metrics.json").exists()
     record = json.loads((tmp_path / "a" / "run.json").read_text())
     assert (record["status"], record["code"], record["gate"]["status"]) == ("failed", "gate.failed", "fail")
+    assert_coloured(jrs, tmp_path / "a", "fail", "Bladder: mean surface distance")
 
 
 def test_missing_roi_fails(jrs, pair, tmp_path):
     said = jrs("evaluate", *pair(Bladder=None), "-o", tmp_path / "a", "--strict", "--json")
     row = gate_row(said, "contour.v1", "Bladder")
     assert (said.code, row["status"], row["sentence"]) == (3, "fail", "Bladder: missing in the prediction")
+    assert_coloured(jrs, tmp_path / "a", "fail", "Bladder: missing in the prediction")
 
 
 def test_swapped_pair_fails(jrs, pair, tmp_path):
@@ -102,6 +113,7 @@ def test_swapped_pair_fails(jrs, pair, tmp_path):
     row = gate_row(said, "contour.v1", "Kidney_L")
     assert (said.code, row["status"]) == (3, "fail")
     assert "left and right are exchanged" in row["sentence"]
+    assert_coloured(jrs, tmp_path / "a", "fail", "Kidney_L: it lies on the side of its partner: left and right are exchanged")
 
 
 def test_structure_that_is_cut_off_has_to_be_looked_at(jrs, pair, tmp_path):
@@ -111,6 +123,7 @@ def test_structure_that_is_cut_off_has_to_be_looked_at(jrs, pair, tmp_path):
     assert (said.code, row["status"]) == (0, "review")
     assert "ends slices before the reference does" in row["sentence"]
     assert "warning: gate: " in said.err
+    assert_coloured(jrs, tmp_path / "a", "review", "Bladder: it ends slices before the reference does")
 
 
 def test_folded_field_fails(jrs, pair, tmp_path):
@@ -122,6 +135,7 @@ def test_folded_field_fails(jrs, pair, tmp_path):
     assert (said.code, row["status"]) == (3, "fail")
     assert row["sentence"].startswith("the field folds in Bladder")
     assert gate_row(said, "neg_jac.v1", "Kidney_L")["status"] == "pass"
+    assert_coloured(jrs, tmp_path / "a", "fail", "the field folds in Bladder")
 
 
 def test_failed_gate_is_a_warning_unless_asked(jrs, pair, tmp_path):

@@ -22,7 +22,7 @@ def pair(files):
 @pytest.fixture
 def drawn(files):
     f = files.folder
-    return "--fixed-labels", f / "fixed-seg.nii.gz", "--moving-labels", f / "moving-seg.nii.gz"
+    return "--fixed-labels", f / "fixed-seg.nii.gz", "--moving-labels", f / "moving-seg.nii.gz", "--no-guide"
 
 
 def figures(folder):

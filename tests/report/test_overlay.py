@@ -234,3 +234,10 @@ def test_images_on_two_grids_are_refused():
 @pytest.mark.parametrize(("width", "bar"), [(300, 100), (160, 50), (35, 10), (7, 2), (62, 20)])
 def test_scale_bar_is_round(width, bar):
     assert bar_length_mm(width) == bar
+
+
+def test_contours_alone_have_no_edges():
+    mask = ball().array > 50
+    picture = opened(draw_overlay(ball(), None, contours=[Outline(mask, (40, 220, 60))]))
+    assert not coloured(picture, EDGE_COLOUR).any()
+    assert coloured(picture, (40, 220, 60), 90).sum() > 100

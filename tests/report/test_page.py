@@ -175,3 +175,13 @@ def test_limits_of_thick_slices_are_called_wide(slices_mm, told):
     inputs = [{"role": "image", "kind": "nifti", "size": [9, 9, 9], "spacing_mm": [1.5, 1.5, slices_mm]}]
     text = render(page(inputs=inputs, v_mm=slices_mm)).decode()
     assert ("Limits that follow v are wide here: the smallest voxel dimension is 1.5 mm" in text) is told
+
+
+def test_a_pass_says_what_nobody_measured():
+    from jrscli.metrics.field_gates import unmeasured_row
+
+    rows = (GateRow("neg_jac.v1", "", "pass", "folds nowhere", 0.0), unmeasured_row())
+    text = render(Page("register", Verdict(rows), "1.0", "2026-01-01")).decode()
+    banner = text[text.index("<header") : text.index("</header>")]
+    assert 'class="banner pass"' in banner
+    assert "how well the anatomy fits was not measured" in banner
