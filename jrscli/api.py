@@ -34,7 +34,8 @@ def register(
     model: a name of ``jrs models list``, the path of a card, a loaded one (`jrscli.runtime.predict.Predictor`: for many pairs),
     "auto" for the one whose card fits (or none), "none".
     options: preset, linear_only, fixed_mask, moving_mask, refine, seed, threads, device, progress and more, as in
-    `jrscli.workflows.register.register`.
+    `jrscli.workflows.register.register`; masks, fixed_labels and moving_labels (both steer the registration), fixed_points_mm
+    and moving_points_mm (landmarks, which steer it too) may be paths.
 
     Raises JrsError: what could not be read, or what `jrscli.workflows.register.register` raises.
     """
@@ -42,7 +43,7 @@ def register(
 
     fixed_volume, fixed_file = _image(fixed)
     moving_volume, moving_file = _image(moving)
-    options = _masks(options)
+    options = _guides(_masks(options), fixed_file, moving_file)
     predictor = _predictor(model, "register", [(fixed_volume, fixed_file), (moving_volume, moving_file)], options)
     return run(fixed_volume, moving_volume, init=start_for(init, fixed_file, moving_file), model=predictor, **options)
 
@@ -177,4 +178,20 @@ def _contours(contours: Contours, reference: ImageFile | None) -> StructureSet |
 def _masks(options: dict[str, Any]) -> dict[str, Any]:
     """The options with mask paths read."""
     read = {name: _labels(options[name]) for name in ("fixed_mask", "moving_mask") if options.get(name) is not None}
+    return {**options, **read}
+
+
+def _guides(options: dict[str, Any], fixed: ImageFile | None, moving: ImageFile | None) -> dict[str, Any]:
+    """The options with paths of labels, contours and landmarks read."""
+    sides = {"fixed_labels": fixed, "moving_labels": moving}
+    read: dict[str, Any] = {
+        name: _contours(options[name], file) for name, file in sides.items() if options.get(name) is not None
+    }
+    names = ("fixed_points_mm", "moving_points_mm")
+    if all(isinstance(options.get(name), str | PathLike) for name in names):
+        from jrscli.io.points import read_points
+        from jrscli.workflows.guides import paired_points
+
+        lists = [read_points(options[name]) for name in names]
+        read |= dict(zip(names, paired_points(lists[0], lists[1]), strict=True))
     return {**options, **read}

@@ -4,8 +4,11 @@
 
 PAIRS holds folders with a ``manifest.json``: ``{"set": …, "start": "affine" | "rigid", "cases": [{"id", "fixed", "moving",
 "fixed_labels", "moving_labels", "label_ids", "roi", "true_field"?}, …]}``, paths below that folder. A method is ``jrs`` with
-any options of ``jrs register``, or a name of peers.py. Every run is a child process on one thread; what is there already is
-not computed again. Labels are warped by nearest neighbour through the written field, the same for everybody.
+any options of ``jrs register``, or a name of peers.py. ``{fixed_labels}`` and ``{moving_labels}`` stand for the
+paths of the case, ``{fixed_labels:1,3}`` for a copy with these labels alone: ``jrs --fixed-labels {fixed_labels:1}
+--moving-labels {moving_labels:1}`` is guided by label 1, and ``--score 2`` scores what did not guide. Every run is a child
+process on one thread; what is there already is not computed again. Labels are warped by nearest neighbour through the written
+field, the same for everybody.
 """
 
 from __future__ import annotations
@@ -24,15 +27,36 @@ from pathlib import Path
 
 import numpy as np
 
-from jrscli.io import read_labels
+from jrscli.io import read_labels, write_labels
 from jrscli.io.transforms import read_field
 from jrscli.metrics.bootstrap import bootstrap_interval
 from jrscli.metrics.overlap import count, dice
 from jrscli.metrics.surface import hd95, surface_distances
 from jrscli.spatial.resample import resample_labels
 from jrscli.spatial.transform import Transform
+from jrscli.spatial.volume import LabelMap
 
 COLUMNS = ("dice", "hd95_mm", "lost", "folds_percent", "sdlogj", "tre_mm", "seconds", "cpu_seconds", "peak_mb")
+
+
+LABELS = ("fixed_labels", "moving_labels")
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """A label file as a word of a method; ``{…:1,3}`` is a copy with these labels only."""
+
+    path: Path
+    folder: Path
+
+    def __format__(self, wanted: str) -> str:
+        if not wanted:
+            return str(self.path.resolve())
+        labels = read_labels(self.path)
+        some = self.folder / f"{self.path.name.split('.')[0]}-{wanted.replace(',', '-')}.nii.gz"
+        kept = np.where(np.isin(labels.array, [int(n) for n in wanted.split(",")]), labels.array, 0)
+        write_labels(LabelMap(kept, labels.geometry), some)
+        return str(some.resolve())
 
 
 @dataclass(frozen=True)
@@ -59,7 +83,7 @@ def run(method: str, case: Mapping[str, str], base: Path, out: Path, kind: str) 
     out.mkdir(parents=True, exist_ok=True)
     images = [str((base / case[role]).resolve()) for role in ("fixed", "moving")]
     field = str((out / "field.nii.gz").resolve())
-    words = shlex.split(method)
+    words = shlex.split(method.format_map({role: _Labels(base / name, out) for role, name in case.items() if role in LABELS}))
     if words[0] == "jrs":
         options = ["-o", str((out / "jrs").resolve()), "--exist", "overwrite", "--write-field", field, "-q"]
         command = [sys.executable, "-m", "jrscli", "register", *images, *words[1:], *options]
@@ -145,6 +169,7 @@ def main() -> None:
     parser.add_argument("--method", action="append", required=True)
     parser.add_argument("--set", action="append", help="only these folders")
     parser.add_argument("--cases", type=int, help="only the first N of each set")
+    parser.add_argument("--score", type=int, action="append", help="only these labels")
     parser.add_argument("-o", "--out", type=Path, required=True, help="where fields and scores are kept")
     given = parser.parse_args()
     for manifest in sorted(given.pairs.glob("*/manifest.json")):
@@ -154,6 +179,7 @@ def main() -> None:
         facts = json.loads(manifest.read_text())
         scores: dict[str, list[Score]] = {method: [] for method in given.method}
         for case in facts["cases"][: given.cases]:
+            case["label_ids"] = [n for n in case["label_ids"] if given.score is None or n in given.score]
             for method in given.method:  # side by side, so that a busy hour is busy for everybody
                 out = given.out / base.name / re.sub(r"[^A-Za-z0-9]+", "-", method) / re.sub(r"[^A-Za-z0-9]+", "-", case["id"])
                 found = score(case, base, out, run(method, case, base, out, facts["start"]))

@@ -13,7 +13,7 @@ from jrscli.engine.diffeomorphic import Plan, deform
 from jrscli.engine.fit import Fit
 from jrscli.engine.folding import determinant
 from jrscli.engine.guidance import Guidance
-from jrscli.engine.guides import Guides, landed
+from jrscli.engine.guides import Guides, landed, vouched
 from jrscli.engine.pair import optimise
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.geometry import Geometry
@@ -126,4 +126,9 @@ def test_labels_start_the_linear_stage_and_vouch_for_it():
     centre = np.array([[26.0, 30, 28]])
     np.testing.assert_allclose(found.linear.affine.map_points(centre) - centre, [(12, 4, 0)], atol=2.5)
     assert found.linear.failed is None
-    assert "doubt_without_guides" in found.steps[-1].facts
+
+
+def test_guides_vouch_if_they_agree():
+    assert vouched({"label_overlap_before": 0.5})
+    assert vouched({"landmarks_before_mm": 4.0})
+    assert not vouched({"label_overlap_before": 0.1, "landmarks_before_mm": 30.0})
