@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,15 +14,19 @@ from torch import Tensor
 from jrscli.engine.fit import Fit
 from jrscli.engine.guidance import Guidance
 from jrscli.engine.poses import STRETCH, Poses, free_parameters
+from jrscli.engine.prepare import equalised
+from jrscli.engine.verdict import LEAST_AGREEMENT, verdict
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.volume import Volume
 
 COARSE, MIDDLE, FINE = 8_000, 50_000, 250_000
 """Voxels of the three grids."""
-SAME_CONTRAST = 0.6
+SAME_CONTRAST = 0.68
 """Above this signed share of local correlation two images count as one contrast."""
 ROTATIONS_DEG = 20.0
 RANDOM_POSES = 48
+SMALLER = 0.5
+"""A moving image with less than this share of the fixed one's field changes places with it."""
 MOMENTUM, MEMORY = 0.9, 0.99
 
 
@@ -32,7 +36,7 @@ class LinearResult:
 
     start: which start won. agreement: share of the starts that ended within two coarse voxels of it.
     similarity: local squared correlation + normalised mutual information, 0 … 2. standout: how many standard deviations that is
-    above random poses. overlap: share of the fixed field that the moving image covers.
+    above random poses. overlap: share of the fixed field (of the moving one, if much smaller) that the other covers.
     contrast: signed share of the local correlation, −1 … 1; affine is tried above `SAME_CONTRAST` only, because between
     contrasts its six more parameters follow noise. failed: why the map is not to be trusted, or None.
     """
@@ -122,6 +126,7 @@ def align(
     *,
     init: str | AffineTransform = "auto",
     affine: bool = True,
+    ranked: bool = False,
     weight: Volume | None = None,
     guidance: Guidance | None = None,
     device: torch.device,
@@ -131,8 +136,14 @@ def align(
     """The linear map that aligns two images whose grey values lie between 0 and 1.
 
     weight: how much each fixed voxel counts. init: one start by name, a given map to improve, or "auto" for all of them.
+    ranked: the images show different contrasts and their grey values are ranks already.
     guidance: what else the map has to bring together.
     """
+    if weight is None and guidance is None and _size(moving) < SMALLER * _size(fixed):
+        # the smaller image leads: all of it can be looked at, and hardly any of the larger one is of use
+        back = init.inverse() if isinstance(init, AffineTransform) else init
+        result = align(moving, fixed, init=back, affine=affine, device=device, seed=seed, tick=tick)
+        return replace(result, affine=result.affine.inverse())
     if isinstance(init, AffineTransform):
         # the given map is taken into the moving image's place, improved from there, and put in front again at the end
         before = init.inverse().matrix @ moving.geometry.affine
@@ -181,7 +192,14 @@ def align(
     name = list(shifts)[int(rows[winner]) // len(turns)]
     contrast = middle.signed_correlation(poses.matrices(p))
     same = contrast > SAME_CONTRAST
-    affine = affine and same
+    if not ranked and (not same or agreement < LEAST_AGREEMENT):
+        # different contrasts are compared by rank, and so is what led nowhere: a few bright voxels may have hidden the rest
+        even = (equalised(fixed), equalised(moving))
+        result = align(*even, init=init, weight=weight, guidance=guidance, ranked=True, device=device, seed=seed, tick=tick)
+        found = torch.tensor(result.affine.matrix, dtype=torch.float32, device=device)[None]
+        return replace(result, contrast=middle.signed_correlation(found))
+    affine = affine and not ranked
+    same = not ranked
     if affine:
         p, _ = _climb(middle, poses, p, affine=True, information=not same, steps=35, rate=0.4, tick=tick)
     fine = Fit(fixed, moving, FINE, weight, device, guidance)
@@ -200,16 +218,13 @@ def align(
         standout=standout,
         overlap=float(share[0]),
         contrast=contrast,
-        failed=_verdict(standout, float(share[0])),
+        failed=verdict(overlap=float(share[0]), standout=standout, agreement=agreement, starts=len(start)),
     )
 
 
-def _verdict(standout: float, overlap: float) -> str | None:
-    if overlap < 0.1:
-        return f"the images overlap by only {100 * overlap:.0f} % of the fixed field"
-    if standout < 2.0:
-        return "the best linear map fits no better than random ones"
-    return None
+def _size(volume: Volume) -> float:
+    """How much of space the image shows, mm³."""
+    return volume.geometry.voxel_volume_mm3 * volume.array.size
 
 
 def _random_values(level: Fit, poses: Poses, extent: np.ndarray, seed: int) -> Float[Tensor, "b"]:

@@ -26,6 +26,17 @@ def scaled(volume: Volume) -> Volume:
     return Volume(np.clip(scaled_array, 0, 1, out=scaled_array), volume.geometry)
 
 
+def equalised(volume: Volume) -> Volume:
+    """The image with each grey value replaced by its rank, 0 … 1; equal values share the middle of their ranks."""
+    stride = max(1, volume.array.size // SAMPLES)
+    ordered = np.sort(volume.array.ravel()[::stride])
+    below, above = (np.searchsorted(ordered, volume.array, side=side) for side in ("left", "right"))
+    rank = (below + above).astype(np.float32)
+    rank -= rank.min()
+    rank /= max(float(rank.max()), 1e-6)
+    return Volume(rank, volume.geometry)
+
+
 def working_grid(geometry: Geometry, voxels: int) -> Geometry:
     """A grid over the same field with at most about ``voxels`` voxels, coarsened along its finest axes first."""
     extent = (np.array(geometry.shape) - 1) * np.array(geometry.spacing_mm)

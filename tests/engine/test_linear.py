@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from jrscli.engine.linear import align
-from jrscli.engine.prepare import scaled, working_grid
+from jrscli.engine.prepare import equalised, scaled, working_grid
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.volume import Volume
@@ -55,6 +55,40 @@ def test_finds_the_map_between_contrasts_and_stays_rigid(head: Volume) -> None:
     assert result.contrast < 0.6
     assert result.affine.is_rigid(1e-3)
     assert error_mm(result.affine, truth, head.geometry) < 1.5
+
+
+def test_ranks_see_what_bright_voxels_hide(head: Volume) -> None:
+    """A table far brighter than the rest, which the other image does not show."""
+    truth = truth_for(head, 8.0, (6.0, -5.0, 4.0))
+    hidden = head.array.copy()
+    hidden[22:36, 0:5] = 30_000
+    other = Volume(np.sin(head.array / 1000 * 5.5) * (head.array > 150), head.geometry)
+    result = align(scaled(Volume(hidden, head.geometry)), scaled(moved_by(other, truth)), device=CPU)
+    assert result.failed is None
+    assert result.contrast < 0.6
+    assert error_mm(result.affine, truth, head.geometry) < 1.5
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_part_finds_its_place_in_the_whole(head: Volume, given: bool) -> None:
+    lower, upper = (10, 8, 6), (30, 26, 20)
+    part = Volume(head.array[10:30, 8:26, 6:20], head.geometry.cropped_to(lower, upper))
+    truth = truth_for(head, 9.0, (5.0, -6.0, 4.0))
+    init = truth_for(head, 4.0, (2.0, -2.0, 0.0)) if given else "auto"
+    result = align(scaled(head), scaled(moved_by(part, truth)), init=init, device=CPU)
+    inner = part.geometry.corners_mm
+    assert np.linalg.norm(result.affine.map_points(inner) - truth.map_points(inner), axis=1).mean() < 1.0
+    assert result.overlap > 0.9
+    assert result.failed is None
+
+
+def test_ranks_are_the_same_for_any_rising_scale(head: Volume) -> None:
+    whole = np.round(head.array)
+    ranks = equalised(Volume(whole, head.geometry)).array
+    risen = equalised(Volume(np.exp(whole / 300), head.geometry)).array
+    np.testing.assert_array_equal(ranks, risen)
+    assert ranks.min() == 0
+    assert ranks.max() == 1
 
 
 def test_improves_a_given_map(head: Volume) -> None:
