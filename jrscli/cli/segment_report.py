@@ -109,7 +109,9 @@ def _write(
     from jrscli.report.methods_text import methods_of_model
 
     run.talk.say("drawing the report")
-    subject = Subject(target.volume, regions_of(labels, target.volume.geometry), v_mm=v_mm, titles=("the model's contours", ""))
+    subject = Subject(
+        target.volume, regions_of(labels, target.volume.geometry), v_mm=v_mm, titles=("the model's contours", "second estimate")
+    )
     names = {labels.name(number): found.labels.name(number) for number in found.labels.names}
     facts = {}
     for row in contours.rows:

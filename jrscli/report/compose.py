@@ -68,7 +68,9 @@ def pictures(subject: Subject) -> list[Picture]:
         centre = _middle(subject.regions, fixed.geometry.shape)
         through = _moved_to(planes, centre)
         data = sheets.contour_sheet(fixed, through, subject.regions, "contours", subject.titles[1])
-        found.append(Picture(data, f"Contours on the fixed image: {_styles(subject)}."))
+        found.append(
+            Picture(data, f"Contours on the {'image' if subject.moved is None else 'fixed image'}: {_styles(subject)}.")
+        )
     if subject.moved is not None:
         fixed_sheet, moved_sheet = (
             sheets.grey_sheet(one, planes, name) for one, name in ((fixed, "fixed"), (subject.moved, "warped"))

@@ -100,7 +100,9 @@ def _banner(page: Page) -> str:
     shown = "".join(f"<li>{escape(one)}</li>" for one in reasons[:8])
     more = f"<li>… and {len(reasons) - 8} more below</li>" if len(reasons) > 8 else ""
     if status == "not_assessed":
-        shown = "<li>nothing could be held against a limit</li>"
+        odd = page.verdict is not None and any(row.status == "pass" for row in page.verdict.rows)
+        words = "nothing odd was found, but there is nothing from outside to measure by" if odd else ""
+        shown = f"<li>{words or 'nothing could be held against a limit'}</li>"
     elif status == "pass":
         shown = "<li>every check that could be made passed</li>"
     if page.verdict and status in ("pass", "not_assessed"):

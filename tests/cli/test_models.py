@@ -104,6 +104,7 @@ def test_report_of_a_models_contours_passes_nothing_by_itself(capsys, images, mo
     assert {row["status"] for row in document["gate"]["rows"]} == {"pass"}
     page = Path("out/report.html").read_text("utf-8")
     assert '<header class="banner not_assessed">' in page
+    assert "nothing odd was found, but there is nothing from outside to measure by" in page
     assert "how well they fit was not measured" in page
     assert "mean probability where it won" in page
 
