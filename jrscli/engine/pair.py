@@ -30,6 +30,9 @@ from jrscli.spatial.resample import resample, resample_smoothed
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import Volume
 
+SMALL = 150_000
+"""A grid of fewer voxels shows one structure in few of them: one direction takes finer steps there, see engine.md."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -49,7 +52,8 @@ class Effort:
         """The plan for a working grid."""
         most = self.steps[-1]
         last = int(min(most, max(most / 3, self.finest_updates / np.prod(grid.shape))))
-        return Plan(shrinks=self.shrinks, steps=(*self.steps, last))
+        plan = Plan(shrinks=self.shrinks, steps=(*self.steps, last))
+        return replace(plan, update_sigma=2.0, smoothness=0.15) if np.prod(grid.shape) < SMALL else plan
 
 
 EFFORTS = {

@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--preset", default="balanced")
     parser.add_argument("--set", action="append", help="only these folders")
     parser.add_argument("--every", type=int, default=1, help="only every Nth pair")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="the first of them")
     parser.add_argument("-o", "--out", type=Path, required=True, help="where fields and scores are kept")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -87,7 +88,7 @@ def main() -> None:
         names = {plan: plan or f"{given.preset} as it is" for plan in given.plan}
         scores: dict[str, list[Score]] = {name: [] for name in names.values()}
         linear: dict[str, LinearResult] = {}
-        for case in facts["cases"][:: given.every]:
+        for case in facts["cases"][given.first :: given.every]:
             for plan, name in names.items():
                 folder = re.sub(r"[^A-Za-z0-9.]+", "-", f"{given.preset} {plan}").strip("-")
                 out = given.out / base.name / folder / re.sub(r"[^A-Za-z0-9]+", "-", case["id"])

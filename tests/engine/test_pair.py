@@ -11,7 +11,8 @@ from jrscli.engine.estimate import estimate
 from jrscli.engine.features import mind
 from jrscli.engine.folding import determinant, unfolded
 from jrscli.engine.inverse import faded, invert, margin_for
-from jrscli.engine.pair import optimise
+from jrscli.engine.pair import EFFORTS, optimise
+from jrscli.engine.prepare import working_grid
 from jrscli.nn.warp import compose
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
@@ -115,3 +116,12 @@ def test_more_work_is_expected_to_cost_more() -> None:
     assert estimate(large, large, "fast", linear_only=False, threads=1).seconds < many.seconds
     assert estimate(large, large, "best", linear_only=False, threads=1).gigabytes > many.gigabytes
     assert estimate(large, large, "balanced", linear_only=False, threads=2).seconds < many.seconds
+
+
+def test_small_grids_take_finer_steps_one_way_and_large_ones_do_not() -> None:
+    crop, large = Geometry((40, 50, 35), np.eye(4)), Geometry((512, 512, 160), np.eye(4))
+    for name, effort in EFFORTS.items():
+        plan = effort.plan(working_grid(crop, effort.voxels))
+        assert plan.update_sigma < plan.opposite_sigma, name
+        plan = effort.plan(working_grid(large, effort.voxels))
+        assert plan.update_sigma == plan.opposite_sigma, name
