@@ -22,6 +22,21 @@ PLAN = Plan(step_voxels=0.6, update_sigma=1.0, smoothness=0.3, radius=2.0, noise
 """Chosen on the validation part of the hippocampus set: shorter and smoother steps follow the labels less well."""
 
 
+class OfMaps:
+    """The mean squared difference of the first channels, and ``weight`` times the similarity of the images after them."""
+
+    def __init__(self, maps: Float[Tensor, "1 c i j k"], images: Callable[[Tensor], Tensor], weight: float) -> None:
+        self.maps = FeatureDistance(maps)
+        self.images = images
+        self.weight = weight
+
+    def __call__(self, moved: Float[Tensor, "1 c i j k"]) -> Float[Tensor, ""]:
+        """The loss of moved channels."""
+        count = self.maps.fixed.shape[1]
+        total = self.maps(moved[:, :count])
+        return total + self.weight * self.images(moved[:, count:]) if self.weight else total
+
+
 def refine(
     field: Float32[ndarray, "3 i j k"],
     fixed: Float32[ndarray, "i j k"],
@@ -30,6 +45,8 @@ def refine(
     *,
     steps: int,
     guidance: Guidance | None = None,
+    maps: tuple[Float32[ndarray, "c i j k"], Float32[ndarray, "c i j k"]] | None = None,
+    intensity_weight: float = 0.0,
     same_contrast: bool = True,
     plan: Plan = PLAN,
     device: str = "auto",
@@ -39,22 +56,32 @@ def refine(
 
     fixed, moving: grey values on the grid of the field, the moving ones brought into the fixed image's place. guidance: what
     else is known of that pair, or the images lead alone.
+    maps: of the fixed and of the moving image, on the same grid: what a model has learned to align. They lead in place of the
+    images, which count by ``intensity_weight``; a field that brings them no closer than the given one did is not taken.
+    Source of that: Lee et al., MICCAI 2019, arXiv:1907.09200, section 2.3 (there the network's weights move, here the field).
     """
     place = device_named(device)
     target, source = (_scaled(torch.from_numpy(image.copy())[None, None].to(place)) for image in (fixed, moving))
     start = torch.from_numpy(field.copy())[None].to(place)
     finest = min(s for s, n in zip(grid.spacing_mm, grid.shape, strict=True) if n > 1)
     coarseness = [s / finest for s in grid.spacing_mm]
-    similarity: LocalCorrelation | FeatureDistance
+    similarity: LocalCorrelation | FeatureDistance | OfMaps
     if same_contrast:
         similarity = LocalCorrelation(target, [round(plan.radius / c) for c in coarseness], plan.noise)
     else:
         similarity = FeatureDistance(mind(target, MIND_RADIUS))
         source = mind(source, MIND_RADIUS)
+    if maps is not None:
+        of_fixed, of_moving = (torch.from_numpy(one.copy())[None].to(place) for one in maps)
+        similarity = OfMaps(of_fixed, similarity, intensity_weight)
+        source = torch.cat([of_moving, source], dim=1)
     guides = guidance.on(grid, grid, None, place) if guidance else None
     loss = Objective(source, similarity, guides, coarseness, plan.update_sigma)
-    found = descend(unfolded(start), loss, coarseness, plan, steps, tick)
-    refined: Float32[ndarray, "3 i j k"] = unfolded(found)[0].cpu().numpy()
+    start = unfolded(start)
+    found = unfolded(descend(start, loss, coarseness, plan, steps, tick))
+    if maps is not None and float(loss(found)) >= float(loss(start)):
+        found = start
+    refined: Float32[ndarray, "3 i j k"] = found[0].cpu().numpy()
     return refined
 
 

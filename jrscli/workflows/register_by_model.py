@@ -45,8 +45,9 @@ def register_by_model(
 ) -> Registration:
     """The transform that moves ``moving`` onto ``fixed`` as the model sees it; see `jrscli.workflows.register.register`.
 
-    refine: steps of the pair optimiser after the network, led by the labels that the model sees in both images; by default
-    those of the card. With 0 no step of torch runs. guidance: what else is known of the pair, for these steps.
+    refine: steps of the pair optimiser after the network, led by the labels that the model sees in both images, or by the maps
+    that it aligns; by default those of the card. With 0 no step of torch runs. guidance: what else is known of the pair, for
+    these steps.
 
     Raises what `Predictor` raises; UsageError `usage.refine`.
     """
@@ -85,7 +86,8 @@ def register_by_model(
         given_guides = guidance.brought(pair.fixed_grid, pair.start) if guidance else Guidance()
         found = _refined(found, predicted.joined(given_guides), steps, threads, device, progress)
         after = _likeness(pair, found)
-        clock.end("refine", steps=steps, correlation_after=after, guided="labels" if seen or guidance else "images")
+        led = "maps" if found.maps else "labels" if seen or guidance else "images"
+        clock.end("refine", steps=steps, correlation_after=after, guided=led)
     if failed is None and after < before - LESS_ALIKE:
         failed = f"the field of the network makes the images less alike (correlation {before:.2f} before, {after:.2f} after)"
     field, back = found.both_ways()
@@ -159,6 +161,7 @@ def _refined(
         pair.fixed_grid,
         steps=steps,
         guidance=guidance,
+        maps=(found.maps["fixed"], found.maps["moving"]) if found.maps else None,
         device=device,
         tick=tick,
     )

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from jrscli.engine.diffeomorphic import Plan
 from jrscli.engine.folding import determinant
 from jrscli.engine.guidance import Guidance
 from jrscli.engine.refine import refine
@@ -82,3 +83,29 @@ def test_images_of_different_contrast_are_compared_by_their_structure(organs):
     before = overlap(STILL, moving, fixed)
     found = refine(STILL, 1 - fixed, moving, GRID, steps=30, same_contrast=False, device="cpu")
     assert overlap(found, moving, fixed) > before + 0.1
+
+
+def difference(field: np.ndarray, moving: np.ndarray, fixed: np.ndarray) -> float:
+    return float(((sample(moving[None], np.indices(SHAPE, np.float32) + field)[0] - fixed) ** 2).mean())
+
+
+def test_maps_lead_in_place_of_the_images(organs):
+    """The images say the opposite, and count by their weight only."""
+    fixed, moving = organs
+    others = ball((20, 15, 14), 6), ball((14, 15, 14), 8)
+    maps = (fixed[None], moving[None])
+    led = refine(STILL, *others, GRID, steps=30, maps=maps, device="cpu")
+    assert difference(led, moving, fixed) < 0.2 * difference(STILL, moving, fixed)
+    assert float(determinant(torch.from_numpy(led)[None]).min()) > 0
+    torn = refine(STILL, *others, GRID, steps=30, maps=maps, intensity_weight=5.0, device="cpu")
+    assert difference(torn, moving, fixed) > 2 * difference(led, moving, fixed)
+
+
+def test_a_field_that_brings_the_maps_no_closer_is_not_taken(organs):
+    """So near to the best field a long step leads away."""
+    fixed, _ = organs
+    given = STILL + np.float32(0.01)
+    found = refine(
+        given, fixed, fixed, GRID, steps=1, maps=(fixed[None], fixed[None]), plan=Plan(step_voxels=3.0), device="cpu"
+    )
+    assert np.allclose(found, given, atol=1e-5)
