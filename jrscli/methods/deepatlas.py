@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from jrscli.nn.networks import ImageToLogits, PairToField
 from jrscli.nn.overlap import soft_dice
 from jrscli.nn.similarity import global_correlation
 from jrscli.nn.smoothness import bending
-from jrscli.nn.unet import UNet, head, voxelmorph_unet
+from jrscli.nn.unet import light_unet, voxelmorph_unet
 from jrscli.nn.warp import warp
 from jrscli.recipe import Batch, Graph, Method, Stage, Terms, Turn
 
@@ -60,41 +60,6 @@ class Given(NamedTuple):
     known: bool
 
 
-class Register(nn.Module):
-    """The registration network: moving and fixed image to a displacement in voxels."""
-
-    def __init__(self, channels: int, dims: int) -> None:
-        super().__init__()
-        self.features = voxelmorph_unet(2 * channels, dims=dims)
-        self.field = head(self.features.width, dims, dims=dims, size=3, spread=1e-5)
-
-    def forward(self, fixed: Float[Tensor, "b c *grid"], moving: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *grid"]:
-        """u on the fixed grid."""
-        return self.field(self.features(torch.cat([moving, fixed], dim=1)))
-
-
-class Segment(nn.Module):
-    """The segmentation network: an image to logits."""
-
-    def __init__(self, channels: int, classes: int, dims: int) -> None:
-        super().__init__()
-        self.features = UNet(
-            channels,
-            ((8, 16), (16, 32), (32, 64), (64, 64)),
-            ((64, 64, 64), (64, 32, 32), (32, 16, 16)),
-            dims=dims,
-            norm="batch",
-            down="pool",
-            up="transpose",
-            slope=0.01,
-        )
-        self.logits = head(self.features.width, classes, dims=dims)
-
-    def forward(self, image: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b classes *grid"]:
-        """Logits, background first."""
-        return self.logits(self.features(image))
-
-
 class DeepAtlas(Method):
     """The recipe: ``register`` and ``segment``, first alone, then in turns of 20 : 1."""
 
@@ -106,8 +71,8 @@ class DeepAtlas(Method):
         self.config = config
         self.networks = nn.ModuleDict(
             {
-                "register": Register(config.channels, config.dims),
-                "segment": Segment(config.channels, config.classes, config.dims),
+                "register": PairToField(voxelmorph_unet(2 * config.channels, dims=config.dims), config.dims),
+                "segment": ImageToLogits(light_unet(config.channels, dims=config.dims), config.classes, config.dims),
             }
         )
 

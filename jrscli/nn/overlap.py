@@ -74,14 +74,24 @@ def region_consistency(p: Float[Tensor, "b k *grid"], q: Float[Tensor, "b k *gri
 
 
 def rectified_cross_entropy(
-    logits: Float[Tensor, "b k *grid"], y: Float[Tensor, "b k *grid"], teacher: Float[Tensor, "b k *grid"]
+    logits: Float[Tensor, "b k *grid"],
+    y: Float[Tensor, "b k *grid"],
+    teacher: Float[Tensor, "b k *grid"],
+    mask: Float[Tensor, "b 1 *grid"] | None = None,
 ) -> Float[Tensor, ""]:
-    """``mean_x [e^−κ CE + κ]`` with ``κ = Σ_k t_k log(t_k / p_k)``; the teacher's probabilities t get no gradient."""
+    """``mean_x [e^−κ CE + κ]`` with ``κ = Σ_k t_k log(t_k / p_k)``; the teacher's probabilities t get no gradient.
+
+    mask: how much each voxel counts in the mean.
+    Source: Zheng, Yang, International Journal of Computer Vision 129, 2021, arXiv:2003.03773.
+    """
     log_p = functional.log_softmax(logits, dim=1)
     t = teacher.detach()
     kappa = (t * (t.clamp_min(1e-8).log() - log_p)).sum(1)
     entropy = -(y * log_p).sum(1)
-    return ((-kappa).exp() * entropy + kappa).mean()
+    loss = (-kappa).exp() * entropy + kappa
+    if mask is None:
+        return loss.mean()
+    return (loss * mask.squeeze(1)).sum() / mask.sum().clamp_min(1)
 
 
 def centroid_distance(p: Float[Tensor, "b k *grid"], q: Float[Tensor, "b k *grid"]) -> Float[Tensor, ""]:

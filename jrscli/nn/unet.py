@@ -113,3 +113,12 @@ def voxelmorph_unet(inputs: int, *, dims: int = 3) -> UNet:
     Source: Balakrishnan et al., CVPR 2018, doi:10.1109/CVPR.2018.00964.
     """
     return UNet(inputs, ((16,), (32,), (32,), (32,), (32,)), ((32,), (32,), (32,), (8, 8)), dims=dims)
+
+
+def light_unet(inputs: int, *, dims: int = 3) -> UNet:
+    """The light segmentation U-Net of DeepAtlas: max pooling down, transposed convolutions up.
+
+    Source: Xu, Niethammer, MICCAI 2019, doi:10.1007/978-3-030-32245-8_47.
+    """
+    encoder, decoder = ((8, 16), (16, 32), (32, 64), (64, 64)), ((64, 64, 64), (64, 32, 32), (32, 16, 16))
+    return UNet(inputs, encoder, decoder, dims=dims, norm="batch", down="pool", up="transpose", slope=0.01)

@@ -20,12 +20,13 @@ from jrscli.training.run import build_method, method_named, train
 
 NAMES = methods.names()
 
-PARAMETERS = {"deepatlas": 1_150_574, "istn": 774_410, "siamese": 2_102_070}
+PARAMETERS = {"deepatlas": 1_150_574, "istn": 774_410, "jrss": 2_024_625, "siamese": 2_102_070}
 """With the default config: a change of a network is seen here first."""
 
 SHORT = {
     "deepatlas": {"pretrain_register": 1, "pretrain_segment": 1, "joint_rounds": 2, "register_repeats": 2},
     "istn": {"size": [32, 32, 32], "rounds": 2},
+    "jrss": {"pretrain_register": 1, "pretrain_teacher": 1, "self_training": 1, "joint_rounds": 2},
     "siamese": {"widths": [4, 6, 8], "segment_rounds": 1, "joint_rounds": 2},
 }
 """A config for the grid of the study with which the last stage takes two rounds, and every other one."""
@@ -159,7 +160,7 @@ def test_it_exports_what_torch_computes(name, trained, model):
 def test_it_works_through_jrs(model, study, tmp_path):
     """Two images of the study, one registered to the other and segmented, by the card alone."""
     fixed, moving = (study.parent / f"images/case_{n}.nii.gz" for n in (5, 6))
-    words = ["register", fixed, moving, "--refine", 0, "-o", tmp_path / "pair"]
+    words = ["register", fixed, moving, "--refine", 1, "-o", tmp_path / "pair"]
     if model.card.registers:
         kinds = _kinds([*words, "--model", model.path, "--device", "cpu"])
         assert {"image", "xfm", "xfm-inverse"} <= set(kinds)
