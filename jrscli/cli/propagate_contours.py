@@ -13,6 +13,7 @@ from jrscli.cli import contour_options, model_choice, options, privacy
 from jrscli.cli import dicom_results as dicom
 from jrscli.cli.cine import carry_through
 from jrscli.cli.cost import say_cost
+from jrscli.cli.guides import say_guides
 from jrscli.cli.quality_mark import mark_contours
 from jrscli.cli.register import describe, failure_of, write_registration
 from jrscli.cli.registration_report import judge_registration
@@ -65,6 +66,10 @@ def propagate_contours(
     refine: model_choice.Refine = None,
     accept_license: model_choice.AcceptLicense = False,
     both: Both = True,
+    daily_contours: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Some of CONTOURS, drawn on DAILY: they steer.", show_default=False),
+    ] = None,
     dose: Annotated[
         Path | None, typer.Option("--dose", metavar="FILE", help="RTDOSE of PLANNING, carried along.", show_default=False)
     ] = None,
@@ -121,6 +126,9 @@ def propagate_contours(
     settings = {"preset": preset.value, "linear_only": linear_only, "seed": seed, "threads": threads, "device": device}
     private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
+        if daily_contours and (labelled_frame is not None or len(daily or ()) > 1):
+            words = "--daily-contours steer one registration, and there are several"
+            raise UsageError(words, code="usage.combination", hint="carry to the image they were drawn on in a run of its own")
         if not daily or labelled_frame is not None:
             if labelled_frame is None or daily:
                 words = "DAILY and --labelled-frame exclude each other" if daily else "DAILY is missing"
@@ -140,6 +148,7 @@ def propagate_contours(
             source = contour_options.prepared(run, source, None, strict=strict, fill_gaps=False)
             image = run.image("daily", path, select=choose(path, select, number + 1), referred_by="a structure set")
             wanted.check(image, plan)
+            drawn = run.contours("daily contours", daily_contours, image) if daily_contours else None
             start = dicom.start_of(run, reg, "auto", image, plan) if reg else "auto"
             predictor = model_choice.predictor_for(
                 run,
@@ -175,6 +184,7 @@ def propagate_contours(
                         wanted=wanted,
                         model=predictor,
                         refine=refine,
+                        daily_contours=drawn,
                         **settings,
                     )
                     second = compare_both(run, results, predictor if both else None, carried, image)
@@ -227,6 +237,7 @@ def carry_to(
 
     carried = propagate(plan.volume, source, daily.volume, progress=run.talk, init=start_for(start, daily, plan), **settings)
     describe(run, carried.registration, "reg" if wanted.reg else "auto")
+    say_guides(run, carried.registration)
     run.note(carried.notices)
     if renaming and renaming.names:
         labels = renaming.labels(carried.labels) if carried.labels is not None else None

@@ -71,6 +71,7 @@ def propagate(
     holes: Holes = "keyhole",
     simplify_mm: float = 0.0,
     fill_gaps: bool = False,
+    daily_contours: StructureSet | LabelMap | None = None,
     progress: Progress = silent,
     **register_options: Any,
 ) -> Propagation:
@@ -83,6 +84,8 @@ def propagate(
     rois, exclude: names or patterns (``Femoral*``), letters of either case. body: how the external ROI comes: found in the
     daily image, or carried like the rest. holes, simplify_mm: how contours are drawn, see `contouring.trace`. fill_gaps: put
     contours on the planning slices inside an ROI that have none.
+    daily_contours: what is drawn on the daily image already; with the same structures of the planning image they steer the
+    registration made here.
 
     Raises InputError `rs.name` if a pattern fits no ROI, `rs.none` if none is left, `rs.outside` if none lies in the planning
     image; and what `register` raises.
@@ -98,6 +101,8 @@ def propagate(
     if registration is None:
         from jrscli.workflows.register import register
 
+        if daily_contours is not None:
+            register_options |= {"fixed_labels": daily_contours, "moving_labels": structures}
         registration = register(daily, planning, progress=progress, **register_options)
     transform, inverse = registration.transform, registration.inverse
     external = external_roi(chosen) if body == "segment" else None

@@ -81,3 +81,13 @@ def test_landmarks_that_do_not_pair_are_refused(jrs: Callable, pair: Any, optimi
     jrs(*words, "--moving-points", moving).failed_with(4, "points.names")
     assert not optimiser.calls
     assert not (tmp_path / "out").exists()
+
+
+def test_contours_of_the_day_guide_what_is_carried(jrs: Callable, files: Any, optimiser: Any, tmp_path: Path) -> None:
+    f = files.folder
+    words = ("propagate-contours", f / "moving-ct", f / "moving-RS.dcm", "--daily-contours", f / "fixed-RS.dcm", "--no-report")
+    optimiser.guided_by = "1 label"
+    assert "guided by 1 label" in jrs(*words, f / "fixed-ct", "-o", tmp_path / "out").err
+    (options,) = optimiser.calls
+    assert [options[side].rois[0].name for side in ("fixed_labels", "moving_labels")] == ["Ball", "Ball"]
+    jrs(*words, f / "fixed-ct", f / "fixed-ct", "-o", tmp_path / "two").failed_with(2, "usage.combination")

@@ -76,6 +76,24 @@ def test_refinement_is_led_by_what_the_model_sees_in_both_images(predictor, pair
     assert refined.folding_percent == 0
 
 
+def test_given_labels_steer_the_refinement(predictor, pair):
+    """Both images are noise; the labels that were given lie two voxels apart."""
+    rng = np.random.default_rng(4)
+    noise = [Volume(rng.uniform(0, 1000, GEOMETRY.shape).astype(np.float32), GEOMETRY) for _ in range(2)]
+    drawn = [LabelMap((image.array > 550).astype(np.uint32), GEOMETRY) for image in pair]
+    given = {"fixed_labels": drawn[0], "moving_labels": drawn[1]}
+    model = predictor(shift=(0.0, 0.0, 0.0))
+    still, led = (register(*noise, model=model, refine=steps, **given) for steps in (0, 25))
+    scores = [mean_dice(drawn[0], resample_labels(drawn[1], GEOMETRY, found.transform), 2) for found in (still, led)]
+    assert scores[0] < 0.8
+    assert scores[1] > 0.9
+    assert led.guided_by == "1 label"
+    assert not led.notices
+    assert still.guided_by == ""
+    assert [notice.code for notice in still.notices] == ["guide.unused"]
+    assert register(*noise, model=model, refine=2, guide=False, **given).guided_by == ""
+
+
 def test_the_fast_preset_refines_nothing_unless_asked(predictor, pair):
     model = predictor(refine=5)
     assert "refine" not in [step.name for step in register(*pair, model=model, preset="fast").steps]
