@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
@@ -10,7 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Norm = Literal["none", "batch", "instance"]
+Norm = Literal["none", "batch", "instance", "group"]
+
+GROUPS = 8
+"""Of group norm, where the channels can be divided so."""
 
 _CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
 _UP: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -26,7 +30,9 @@ def conv_block(
 ) -> nn.Module:
     """A 3^d convolution, its norm and LeakyReLU; ``stride`` 2 halves the grid."""
     layers: list[nn.Module] = [_CONV[dims](inputs, outputs, 3, stride=stride, padding=1)]
-    if norm != "none":
+    if norm == "group":
+        layers.append(nn.GroupNorm(math.gcd(GROUPS, outputs), outputs))
+    elif norm != "none":
         layers.append(_NORM[norm][dims](outputs, **({"affine": True} if norm == "instance" else {})))
     layers.append(nn.LeakyReLU(slope))
     return nn.Sequential(*layers)
@@ -45,7 +51,7 @@ class UNet(nn.Module):
     """An encoder-decoder with skips from every level; returns features at the resolution of its last decoder level.
 
     encoder: widths of the convolutions of each level, finest first; every level after the first halves the grid, by max pooling
-    (``down="pool"``) or by the stride of its first convolution (``"stride"``).
+    (``down="pool"``) or by the stride of its first convolution (``"stride"``). A first level without any hands on the input.
     decoder: widths of each level on the way up; with ``up="transpose"`` the first number of each is the width of the 2^d
     transposed convolution, with ``"nearest"`` the grid is doubled by repetition. Fewer decoder levels than the encoder has
     leave the output at a lower resolution.
@@ -65,7 +71,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.down, self.ups, self.up_blocks = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        width = inputs
+        width, skips = inputs, list[int]()
         for level, widths in enumerate(encoder):
             halves = level > 0
             layers: list[nn.Module] = [_POOL[dims](2)] if halves and down == "pool" else []
@@ -73,9 +79,9 @@ class UNet(nn.Module):
                 stride = 2 if halves and down == "stride" and n == 0 else 1
                 layers.append(conv_block(a, b, dims=dims, norm=norm, slope=slope, stride=stride))
             self.down.append(nn.Sequential(*layers))
-            width = widths[-1]
-        skips = [widths[-1] for widths in encoder[:-1]][::-1]
-        for widths, skip in zip(decoder, skips, strict=False):
+            width = widths[-1] if widths else width
+            skips.insert(0, width)
+        for widths, skip in zip(decoder, skips[1:], strict=False):
             if up == "transpose":
                 self.ups.append(_UP[dims](width, widths[0], 2, stride=2))
                 width, widths = widths[0], widths[1:]
@@ -113,6 +119,15 @@ def voxelmorph_unet(inputs: int, *, dims: int = 3) -> UNet:
     Source: Balakrishnan et al., CVPR 2018, doi:10.1109/CVPR.2018.00964.
     """
     return UNet(inputs, ((16,), (32,), (32,), (32,), (32,)), ((32,), (32,), (32,), (8, 8)), dims=dims)
+
+
+def voxelmorph2_unet(inputs: int, *, dims: int = 3) -> UNet:
+    """The larger registration U-Net of VoxelMorph (VoxelMorph-2): two convolutions more, and the images as the first skip.
+
+    Source: Balakrishnan et al., CVPR 2018, doi:10.1109/CVPR.2018.00964.
+    """
+    encoder = ((), (16,), (32,), (32,), (32, 32))
+    return UNet(inputs, encoder, ((32,), (32,), (32, 32), (16, 16)), dims=dims)
 
 
 def light_unet(inputs: int, *, dims: int = 3) -> UNet:

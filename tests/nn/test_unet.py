@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from jrscli.nn.unet import UNet, head, voxelmorph_unet
+from jrscli.nn.unet import UNet, head, voxelmorph2_unet, voxelmorph_unet
 
 
 def count(module):
@@ -28,6 +28,21 @@ def test_the_voxelmorph_layout_has_its_known_size():
     """880 + 13,856 + 3·27,680 down, 3·55,328 + 10,376 + 1,736 up, 651 for the field."""
     net = voxelmorph_unet(2)
     assert count(net) + count(head(8, 3, size=3)) == 276_523
+
+
+def test_the_larger_voxelmorph_layout_has_its_known_size():
+    """880 + 13,856 + 2·27,680 down, 27,680 + 2·55,328 + 41,504 + 27,680 + 14,704 + 6,928 up, 1,299 for the field."""
+    net = voxelmorph2_unet(2)
+    assert count(net) + count(head(16, 3, size=3)) == 300_547
+    x = torch.rand(1, 2, 16, 32, 16)
+    assert torch.equal(net.pyramid(x)[0], x)
+    assert net(x).shape == (1, 16, 16, 32, 16)
+
+
+def test_group_norm_divides_the_channels_as_it_can():
+    net = UNet(1, ((16,), (12,)), ((16,),), norm="group")
+    groups = [layer.num_groups for layer in net.modules() if isinstance(layer, torch.nn.GroupNorm)]
+    assert groups == [8, 4, 8]
 
 
 def test_skips_of_every_level_are_used():

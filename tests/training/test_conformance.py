@@ -20,11 +20,12 @@ from jrscli.training.run import build_method, method_named, train
 
 NAMES = methods.names()
 
-PARAMETERS = {"deepatlas": 1_150_574, "istn": 774_410, "jrss": 2_024_625, "siamese": 2_102_070}
+PARAMETERS = {"deepatlas": 1_150_574, "deeprs": 3_222_999, "istn": 774_410, "jrss": 2_024_625, "siamese": 2_102_070}
 """With the default config: a change of a network is seen here first."""
 
 SHORT = {
     "deepatlas": {"pretrain_register": 1, "pretrain_segment": 1, "joint_rounds": 2, "register_repeats": 2},
+    "deeprs": {"width": 4, "warm_up": 1, "rounds": 2},
     "istn": {"size": [32, 32, 32], "rounds": 2},
     "jrss": {"pretrain_register": 1, "pretrain_teacher": 1, "self_training": 1, "joint_rounds": 2},
     "siamese": {"widths": [4, 6, 8], "segment_rounds": 1, "joint_rounds": 2},
