@@ -16,7 +16,7 @@ from jrscli.spatial.resample import resample, resample_smoothed
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import Volume
 
-SPREAD_MM = 10.0
+SPREAD_MM = 3.0
 """Landmarks tell a rotation if they spread this far (an SD) along a second direction."""
 
 

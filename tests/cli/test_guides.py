@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import jrscli
 from jrscli.io import read_labels
 from jrscli.spatial.structures import StructureSet
 
@@ -91,3 +92,14 @@ def test_contours_of_the_day_guide_what_is_carried(jrs: Callable, files: Any, op
     (options,) = optimiser.calls
     assert [options[side].rois[0].name for side in ("fixed_labels", "moving_labels")] == ["Ball", "Ball"]
     jrs(*words, f / "fixed-ct", f / "fixed-ct", "-o", tmp_path / "two").failed_with(2, "usage.combination")
+
+
+def test_python_takes_paths_too(files: Any, pair: Any, optimiser: Any, tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text(HEAD + "20,20,20,a\n30,25,20,b\n")
+    (tmp_path / "m.csv").write_text(HEAD + "36,21,23,b\n26,16,23,a\n")
+    given = dict(zip(("fixed_labels", "moving_labels"), both(files)[1::2], strict=True))
+    points = {"fixed_points_mm": tmp_path / "f.csv", "moving_points_mm": tmp_path / "m.csv"}
+    jrscli.register(*pair, model="none", progress=lambda *_: None, **given, **points)
+    (options,) = optimiser.calls
+    assert options["fixed_labels"].numbers() == options["moving_labels"].numbers() == [3]
+    np.testing.assert_allclose(options["moving_points_mm"] - options["fixed_points_mm"], [(6, -4, 3)] * 2)

@@ -99,7 +99,7 @@ def test_landmarks_tell_the_rigid_map():
     angle = math.radians(75)
     turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
     truth = AffineTransform.about(turn, np.array([30.0, 30, 28]), np.array([12.0, -7, 3]))
-    points = rng.uniform(0, 60, (6, 3))
+    points = rng.uniform(20, 40, (6, 3))  # a small organ is enough
     found = Guidance(fixed_points_mm=points, moving_points_mm=truth.map_points(points)).rigid()
     assert found is not None
     np.testing.assert_allclose(found.matrix, truth.matrix, atol=1e-9)
