@@ -87,7 +87,7 @@ def register(
 
       jrs register daily-ct/ planning-ct/ --write-reg deformable
 
-      jrs register fixed.nii.gz moving.nii.gz --fixed-labels f-seg.nii.gz --moving-labels m-seg.nii.gz
+      jrs register f.nii m.nii --fixed-labels f-seg.nii --moving-labels m-seg.nii
 
       jrs register fixed.nii.gz moving.nii.gz --model hippocampus-jrs --refine 0
     """

@@ -54,7 +54,10 @@ def test_a_segmentation(jrs: Callable, files: Any, moving: Any, tmp_path: Path) 
 
 
 def test_a_dose(jrs: Callable, files: Any, moving: Any, tmp_path: Path) -> None:
-    given = Dose(Volume(np.full(files.moving.shape, 42.0, np.float32), files.moving), "GY", "", Dataset())
+    kept, plan = Dataset(), Dataset()
+    plan.ReferencedSOPClassUID, plan.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.481.5", "1.2.3.4"
+    kept.ReferencedRTPlanSequence = [plan]
+    given = Dose(Volume(np.full(files.moving.shape, 42.0, np.float32), files.moving), "GY", "", kept)
     write_dose(given.volume, given, moving.series, tmp_path / "d.dcm")
     found = told(jrs, tmp_path / "d.dcm")
     assert found["what"] == "RTDOSE, up to 42.00 Gy"

@@ -75,6 +75,9 @@ def _stage(files: Any, folder: Path) -> None:
             (folder / name).symlink_to(files.folder / source)
     write_image(read_image(files.folder / "moving.nii.gz").volume, folder / "a.mha")
     write_labels(read_labels(files.folder / "moving-seg.nii.gz"), folder / "a-seg.mha")
+    for name, short in (("fixed", "f"), ("moving", "m")):
+        write_image(read_image(files.folder / f"{name}.nii.gz").volume, folder / f"{short}.nii")
+        write_labels(read_labels(files.folder / f"{name}-seg.nii.gz"), folder / f"{short}-seg.nii")
     field = DisplacementField.zeros(files.fixed)
     write_field(field, folder / "field.nii.gz")
     for name in ("xfm.h5", "from-moving_to-fixed_mode-image_xfm.h5"):

@@ -56,4 +56,4 @@ def test_skips_of_every_level_are_used():
 
 def test_a_field_starts_near_zero():
     conv = head(8, 3, size=3, spread=1e-5)
-    assert float(conv(torch.rand(1, 8, 4, 4, 4)).abs().max()) < 1e-2
+    assert conv(torch.rand(1, 8, 4, 4, 4)).abs().max().item() < 1e-2
