@@ -37,11 +37,12 @@ def main() -> int:
     parser.add_argument("--only", type=int, help="this one file")
     parser.add_argument("--kind", default="", help="only files of this kind (series, dicom, rtstruct, nifti, itk, transform …)")
     parser.add_argument("--keep", default="", help="where to keep all the files")
+    parser.add_argument("--memory", type=int, default=MEMORY_BYTES, help="bytes above which a reader takes too much")
     options = parser.parse_args()
     numbers = [options.only] if options.only is not None else range(options.files)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        worker = Worker([str(options.seed), options.kind, options.keep, scratch])
+        worker = Worker([str(options.seed), options.kind, options.keep, scratch], options.memory)
         found, outcomes, slowest = run(numbers, worker, start + options.seconds)
     for kind, number, what in found:
         say(f"{kind} in file {number} (--seed {options.seed} --only {number}): {what}")
@@ -77,8 +78,9 @@ def run(
 class Worker:
     """The process that reads; a new one after each finding that it did not survive."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], most: int) -> None:
         self.words = words
+        self.most = most
         self.process: subprocess.Popen[str] | None = None
         self.peak = (0, 0)
 
@@ -93,9 +95,9 @@ class Worker:
         while not self.selector.select(0.02):
             waited, seconds = time.monotonic() - start, processor_seconds(process.pid) - before
             held = memory_bytes(process.pid)
-            if held > MEMORY_BYTES or seconds > SECONDS or waited > WAITING_SECONDS:
+            if held > self.most or seconds > SECONDS or waited > WAITING_SECONDS:
                 self.stop()
-                return ("memory", f"{held / 1e9:.1f} GB", seconds) if held > MEMORY_BYTES else ("hang", "", seconds)
+                return ("memory", f"{held / 1e9:.1f} GB", seconds) if held > self.most else ("hang", "", seconds)
         answer = process.stdout.readline() if process.stdout else ""
         if not answer:
             code = process.wait()
@@ -103,7 +105,7 @@ class Worker:
             return "crash", f"the process ended with {code}", time.monotonic() - start
         kind, what, peak, seconds = json.loads(answer)
         self.peak = max(self.peak, (peak, number))
-        return ("memory", f"{peak / 1e9:.1f} GB", seconds) if peak > MEMORY_BYTES else (kind, what, seconds)
+        return ("memory", f"{peak / 1e9:.1f} GB", seconds) if peak > self.most else (kind, what, seconds)
 
     def stop(self) -> None:
         """End the process."""
