@@ -191,19 +191,17 @@ def align(
     poses, p = poses.take(winner), p[winner]
     name = list(shifts)[int(rows[winner]) // len(turns)]
     contrast = middle.signed_correlation(poses.matrices(p))
-    same = contrast > SAME_CONTRAST
-    if not ranked and (not same or agreement < LEAST_AGREEMENT):
+    if not ranked and (contrast <= SAME_CONTRAST or agreement < LEAST_AGREEMENT):
         # different contrasts are compared by rank, and so is what led nowhere: a few bright voxels may have hidden the rest
         even = (equalised(fixed), equalised(moving))
         result = align(*even, init=init, weight=weight, guidance=guidance, ranked=True, device=device, seed=seed, tick=tick)
         found = torch.tensor(result.affine.matrix, dtype=torch.float32, device=device)[None]
         return replace(result, contrast=middle.signed_correlation(found))
     affine = affine and not ranked
-    same = not ranked
     if affine:
-        p, _ = _climb(middle, poses, p, affine=True, information=not same, steps=35, rate=0.4, tick=tick)
+        p, _ = _climb(middle, poses, p, affine=True, information=False, steps=35, rate=0.4, tick=tick)
     fine = Fit(fixed, moving, FINE, weight, device, guidance)
-    p, value = _climb(fine, poses, p, affine=affine, information=not same, steps=20, rate=0.3, tick=tick)
+    p, value = _climb(fine, poses, p, affine=affine, information=ranked, steps=20, rate=0.3, tick=tick)
     with torch.no_grad():
         matrix = poses.matrices(p)
         coarse_value, share = coarse.value(matrix)

@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-import re
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from compare_pairs import Score, score, table
+from compare_pairs import Runner, compare
 
 import jrscli.engine  # noqa: F401  (before torch: it asks for threads that wait quietly)
 
@@ -44,10 +42,13 @@ def changes_of(words: str) -> dict[str, Any]:
     return {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
 
 
-def run(case: Mapping[str, Any], base: Path, plan: str, preset: str, linear: dict[str, LinearResult], out: Path) -> None:
-    """Register a case by one plan and leave its field and cost in ``out``, unless they are there."""
-    if (out / "cost.json").exists():
-        return
+def run(
+    case: Mapping[str, Any], base: Path, plan: str, preset: str, linear: dict[str, LinearResult], out: Path
+) -> Mapping[str, float]:
+    """Register a case by one plan, leave its field in ``out`` unless it is there, and return what it cost."""
+    kept = out / "cost.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
     out.mkdir(parents=True, exist_ok=True)
     fixed, moving = (read_image(base / case[role]).volume for role in ("fixed", "moving"))
     planned, changes = pair.Effort.plan, changes_of(plan)
@@ -55,17 +56,18 @@ def run(case: Mapping[str, Any], base: Path, plan: str, preset: str, linear: dic
     def changed(self: pair.Effort, grid: Geometry) -> Plan:
         return replace(planned(self, grid), **changes)
 
-    if case["id"] not in linear:
-        linear[case["id"]] = pair.optimise(fixed, moving, linear_only=True).linear
+    key = f"{base.name}/{case['id']}"
+    if key not in linear:
+        linear[key] = pair.optimise(fixed, moving, linear_only=True).linear
     before = time.process_time()
-    with patch.object(pair.Effort, "plan", changed), patch.object(pair, "align", lambda *_, **__: linear[case["id"]]):
+    with patch.object(pair.Effort, "plan", changed), patch.object(pair, "align", lambda *_, **__: linear[key]):
         found = pair.optimise(fixed, moving, preset=preset)
     seconds = time.process_time() - before
     assert found.displacement is not None
-    whole = Transform((found.displacement, found.linear.affine)).displacement(fixed.geometry)
-    write_field(whole, out / "field.nii.gz")
+    write_field(Transform((found.displacement, found.linear.affine)).displacement(fixed.geometry), out / "field.nii.gz")
     cost = {"seconds": seconds, "cpu_seconds": seconds, "peak_mb": float("nan")}
-    (out / "cost.json").write_text(json.dumps(cost))
+    kept.write_text(json.dumps(cost))
+    return cost
 
 
 def main() -> None:
@@ -80,24 +82,13 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="where fields and scores are kept")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    for manifest in sorted(given.pairs.glob("*/manifest.json")):
-        base = manifest.parent
-        if given.set and base.name not in given.set:
-            continue
-        facts = json.loads(manifest.read_text())
-        names = {plan: plan or f"{given.preset} as it is" for plan in given.plan}
-        scores: dict[str, list[Score]] = {name: [] for name in names.values()}
-        linear: dict[str, LinearResult] = {}
-        for case in facts["cases"][given.first :: given.every]:
-            for plan, name in names.items():
-                folder = re.sub(r"[^A-Za-z0-9.]+", "-", f"{given.preset} {plan}").strip("-")
-                out = given.out / base.name / folder / re.sub(r"[^A-Za-z0-9]+", "-", case["id"])
-                run(case, base, plan, given.preset, linear, out)
-                found = score(case, base, out, json.loads((out / "cost.json").read_text()))
-                (out / "score.json").write_text(json.dumps(asdict(found)))
-                scores[name].append(found)
-        sys.stdout.write(table(base.name, scores) + "\n")
-        sys.stdout.flush()
+    linear: dict[str, LinearResult] = {}
+
+    def runner(plan: str) -> Runner:
+        return lambda case, base, folder, _: run(case, base, plan, given.preset, linear, folder)
+
+    runners = {f"{given.preset} {plan}".strip(): runner(plan) for plan in given.plan}
+    compare(given.pairs, given.out, runners, sets=given.set, cases=slice(given.first, None, given.every))
 
 
 if __name__ == "__main__":

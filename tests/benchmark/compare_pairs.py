@@ -21,9 +21,10 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -162,6 +163,45 @@ def table(title: str, scores: Mapping[str, list[Score]]) -> str:
     return "\n".join(lines)
 
 
+Runner = Callable[[Mapping[str, Any], Path, Path, str], Mapping[str, float]]
+"""Runs a case: (case, its base folder, where the field goes, kind of linear start) -> what it cost."""
+
+
+def compare(
+    pairs: Path,
+    out: Path,
+    runners: Mapping[str, Runner],
+    *,
+    sets: Sequence[str] | None = None,
+    cases: slice = slice(None),
+    labels: Sequence[int] | None = None,
+) -> None:
+    """Run, score and print one table per set; the runners' names are its rows and their folders below ``out``."""
+    for manifest in sorted(pairs.glob("*/manifest.json")):
+        base = manifest.parent
+        if sets and base.name not in sets:
+            continue
+        facts = json.loads(manifest.read_text())
+        scores: dict[str, list[Score]] = {name: [] for name in runners}
+        for case in facts["cases"][cases]:
+            case["label_ids"] = [n for n in case["label_ids"] if labels is None or n in labels]
+            for name, runner in runners.items():  # side by side, so that a busy hour is busy for everybody
+                folder = out / base.name / _plain(name) / _plain(case["id"])
+                found = score(case, base, folder, runner(case, base, folder, facts["start"]))
+                (folder / "score.json").write_text(json.dumps(asdict(found)))
+                scores[name].append(found)
+        sys.stdout.write(table(base.name, scores) + "\n")
+        sys.stdout.flush()
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")
+
+
+def _runner(method: str) -> Runner:
+    return lambda case, base, folder, kind: run(method, case, base, folder, kind)
+
+
 def main() -> None:
     """Run, score, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -172,21 +212,8 @@ def main() -> None:
     parser.add_argument("--score", type=int, action="append", help="only these labels")
     parser.add_argument("-o", "--out", type=Path, required=True, help="where fields and scores are kept")
     given = parser.parse_args()
-    for manifest in sorted(given.pairs.glob("*/manifest.json")):
-        base = manifest.parent
-        if given.set and base.name not in given.set:
-            continue
-        facts = json.loads(manifest.read_text())
-        scores: dict[str, list[Score]] = {method: [] for method in given.method}
-        for case in facts["cases"][: given.cases]:
-            case["label_ids"] = [n for n in case["label_ids"] if given.score is None or n in given.score]
-            for method in given.method:  # side by side, so that a busy hour is busy for everybody
-                out = given.out / base.name / re.sub(r"[^A-Za-z0-9]+", "-", method) / re.sub(r"[^A-Za-z0-9]+", "-", case["id"])
-                found = score(case, base, out, run(method, case, base, out, facts["start"]))
-                (out / "score.json").write_text(json.dumps(asdict(found)))
-                scores[method].append(found)
-        sys.stdout.write(table(base.name, scores) + "\n")
-        sys.stdout.flush()
+    runners = {method: _runner(method) for method in given.method}
+    compare(given.pairs, given.out, runners, sets=given.set, cases=slice(given.cases), labels=given.score)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@ from itertools import product
 
 import pytest
 import torch
-from torch.nn import functional
 
 from jrscli.methods import deepatlas
-from jrscli.recipe import Batch
 
 SHAPE = (16, 16, 16)
 
@@ -16,21 +14,6 @@ SHAPE = (16, 16, 16)
 def method():
     torch.manual_seed(0)
     return deepatlas.DeepAtlas(deepatlas.Config())
-
-
-def batch(knows_fixed=True, knows_moving=True):
-    generator = torch.Generator().manual_seed(3)
-
-    def one(known):
-        image = torch.rand(1, 1, *SHAPE, generator=generator)
-        numbers = torch.randint(0, 3, (1, *SHAPE), generator=generator)
-        labels = functional.one_hot(numbers, 3).movedim(-1, 1).float()
-        return image, labels if known else torch.full_like(labels, torch.nan), torch.tensor([known])
-
-    fixed, fixed_labels, has_fixed = one(knows_fixed)
-    moving, moving_labels, has_moving = one(knows_moving)
-    present = torch.ones(1, 2, dtype=torch.bool)
-    return Batch(fixed, fixed_labels, has_fixed, present, torch.ones(1, 3), moving, moving_labels, has_moving)
 
 
 def spied(method, monkeypatch, *, of=None):
@@ -46,7 +29,7 @@ def spied(method, monkeypatch, *, of=None):
 
 
 @pytest.mark.parametrize(("knows_fixed", "knows_moving"), list(product([True, False], repeat=2))[:3])
-def test_the_cases_of_the_segmentation_loss(method, monkeypatch, knows_fixed, knows_moving):
+def test_the_cases_of_the_segmentation_loss(method, monkeypatch, knows_fixed, knows_moving, batch):
     """``L_a(W(S*_M, u), S*_F)``, and ``L_sp`` of the moving image where it is labelled, else of the fixed one."""
     method.eval()
     calls = spied(method, monkeypatch)
@@ -66,21 +49,21 @@ def test_the_cases_of_the_segmentation_loss(method, monkeypatch, knows_fixed, kn
     assert float(terms["supervision"].detach()) == pytest.approx(weights.supervision * values[1])
 
 
-def test_two_labelled_images_teach_the_segmenter_nothing_about_anatomy(method):
+def test_two_labelled_images_teach_the_segmenter_nothing_about_anatomy(method, batch):
     terms = method.segmentation_loss(batch())
     assert not terms["anatomy"].requires_grad
     assert terms["supervision"].requires_grad
 
 
 @pytest.mark.parametrize("knows_fixed", [True, False])
-def test_the_segmentation_turn_leaves_the_registration_alone(method, knows_fixed):
+def test_the_segmentation_turn_leaves_the_registration_alone(method, knows_fixed, batch):
     method.zero_grad()
     sum(method.segmentation_loss(batch(knows_fixed, not knows_fixed)).values()).backward()
     assert all(weight.grad is None for weight in method.networks["register"].parameters())
     assert any(weight.grad is not None for weight in method.networks["segment"].parameters())
 
 
-def test_a_pair_without_labels_is_skipped_by_the_segmentation_and_guessed_by_the_registration(method):
+def test_a_pair_without_labels_is_skipped_by_the_segmentation_and_guessed_by_the_registration(method, batch):
     bare = batch(False, False)
     assert method.segmentation_loss(bare) is None
     method.zero_grad()
@@ -91,7 +74,7 @@ def test_a_pair_without_labels_is_skipped_by_the_segmentation_and_guessed_by_the
     assert all(bool(torch.isfinite(weight.grad).all()) for weight in method.networks["register"].parameters())
 
 
-def test_the_overlap_term_reaches_the_registration(method):
+def test_the_overlap_term_reaches_the_registration(method, batch):
     method.zero_grad()
     method.registration_loss(batch())["anatomy"].backward()
     assert float(method.networks["register"].field.weight.grad.norm()) > 0

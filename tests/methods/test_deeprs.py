@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.nn import functional
 
 from jrscli.methods import deeprs
 from jrscli.nn.overlap import cross_entropy
@@ -15,21 +14,6 @@ SHAPE = (16, 16, 16)
 def method():
     torch.manual_seed(0)
     return deeprs.Deeprs(deeprs.Config(width=4))
-
-
-def batch(knows_moving=True):
-    generator = torch.Generator().manual_seed(3)
-
-    def one(known):
-        image = torch.rand(1, 1, *SHAPE, generator=generator)
-        numbers = torch.randint(0, 3, (1, *SHAPE), generator=generator)
-        labels = functional.one_hot(numbers, 3).movedim(-1, 1).float()
-        return image, labels if known else torch.full_like(labels, torch.nan), torch.tensor([known])
-
-    fixed, fixed_labels, has_fixed = one(False)
-    moving, moving_labels, has_moving = one(knows_moving)
-    present = torch.ones(1, 2, dtype=torch.bool)
-    return Batch(fixed, fixed_labels, has_fixed, present, torch.ones(1, 3), moving, moving_labels, has_moving)
 
 
 def in_turn(method, number):
@@ -57,8 +41,8 @@ def judged(method, logit):
     method.networks["judge"].forward = lambda both: torch.full_like(both[:, :1], logit)
 
 
-def test_no_trust_teaches_nothing_and_full_trust_is_plain_entropy(method):
-    given = batch()
+def test_no_trust_teaches_nothing_and_full_trust_is_plain_entropy(method, batch):
+    given = batch(knows_fixed=False)
     loss = in_turn(method, 1)
     judged(method, -200.0)
     nothing = loss(given)["confidence"]
@@ -72,11 +56,11 @@ def test_no_trust_teaches_nothing_and_full_trust_is_plain_entropy(method):
     assert float(everything.detach()) == pytest.approx(float(plain.detach()), rel=1e-4)
 
 
-def test_a_scale_of_nothing_leaves_the_moving_image(method, monkeypatch):
+def test_a_scale_of_nothing_leaves_the_moving_image(method, monkeypatch, batch):
     """In every term of training; halfway it is halfway."""
     moved(method)
     judged(method, 0.0)
-    given = batch()
+    given = batch(knows_fixed=False)
     seen = []
     monkeypatch.setattr(method, "_judged", lambda first, fixed: seen.append(first) or torch.zeros_like(fixed))
     for alpha in (0.0, 0.5):
@@ -98,40 +82,40 @@ def test_the_warp_of_no_field_is_the_image_itself(method):
     assert torch.equal(deeprs.warp(image, torch.zeros(1, 3, 17, 33, 17)), image)
 
 
-def test_the_region_constraint_is_positive_and_moves_the_registration_only(method):
+def test_the_region_constraint_is_positive_and_moves_the_registration_only(method, batch):
     loss = in_turn(method, 0)
-    terms = loss(batch())
+    terms = loss(batch(knows_fixed=False))
     assert set(terms) == {"similarity", "smoothness", "adversarial", "region"}
     assert float(terms["region"].detach()) > 0
     terms["region"].backward()
     assert learning(method) == {"register"}
 
 
-def test_equal_maps_cost_no_region_constraint(method):
-    given = batch()
+def test_equal_maps_cost_no_region_constraint(method, batch):
+    given = batch(knows_fixed=False)
     moved(method, 0.0)
     same = Batch(given.fixed, given.fixed_labels, given.has_fixed_labels, given.classes_present, given.spacing, given.fixed)
     method.eval()
     assert float(method.registration_loss(same)["region"].detach()) < 1e-8
 
 
-def test_each_turn_teaches_its_own_network(method):
+def test_each_turn_teaches_its_own_network(method, batch):
     names = ("register", "segment", "judge")
     for number, name in enumerate(names):
-        sum(in_turn(method, number)(batch()).values()).backward()
+        sum(in_turn(method, number)(batch(knows_fixed=False)).values()).backward()
         assert learning(method) == {name}
     assert [turn.trains for turn in method.stages()[-1].turns] == [(name,) for name in names]
     assert [turn.optimiser for turn in method.stages()[-1].turns] == ["rmsprop", "adam", "rmsprop"]
 
 
-def test_the_judge_sees_two_images(method, monkeypatch):
+def test_the_judge_sees_two_images(method, monkeypatch, batch):
     """The fixed one second; first the warped one, or a blend that is almost the fixed one."""
     seen = []
     judge = method.networks["judge"]
     forward = judge.forward
     monkeypatch.setattr(judge, "forward", lambda both: seen.append(both) or forward(both))
     moved(method, 0.0)
-    given = batch()
+    given = batch(knows_fixed=False)
     for loss in (method.registration_loss, method.segmentation_loss, method.judge_loss):
         loss(given)
     assert [tuple(both.shape[:2]) for both in seen] == [(1, 2), (1, 2), (2, 2)]
@@ -147,8 +131,8 @@ def test_the_background_is_one_channel(method):
     assert method.networks["judge"](torch.cat([image, image], dim=1)).shape == (1, 1, *SHAPE)
 
 
-def test_a_judge_that_is_right_and_one_that_is_not_are_told_apart(method):
-    given = batch()
+def test_a_judge_that_is_right_and_one_that_is_not_are_told_apart(method, batch):
+    given = batch(knows_fixed=False)
     terms = {}
     for word, logit in (("right", 1.0), ("wrong", -1.0)):
         method.networks["judge"].forward = lambda both, logit=logit: torch.stack(
@@ -159,9 +143,9 @@ def test_a_judge_that_is_right_and_one_that_is_not_are_told_apart(method):
     assert terms["right"] < terms["wrong"]
 
 
-def test_labels_of_the_fixed_image_are_not_read_and_those_of_the_moving_one_are_needed(method):
-    assert all(bool(torch.isfinite(value)) for value in method.segmentation_loss(batch()).values())
-    assert method.segmentation_loss(batch(knows_moving=False)) is None
+def test_labels_of_the_fixed_image_are_not_read_and_those_of_the_moving_one_are_needed(method, batch):
+    assert all(bool(torch.isfinite(value)) for value in method.segmentation_loss(batch(knows_fixed=False)).values())
+    assert method.segmentation_loss(batch(knows_fixed=False, knows_moving=False)) is None
     assert [stage.batches for stage in method.stages()] == ["pairs", "labelled-moving"]
 
 

@@ -10,7 +10,6 @@ from jrscli.errors import UsageError
 from jrscli.methods import jrss
 from jrscli.nn.averaging import approach
 from jrscli.nn.overlap import cross_entropy, rectified_cross_entropy
-from jrscli.recipe import Batch
 
 SHAPE = (16, 16, 16)
 
@@ -19,21 +18,6 @@ SHAPE = (16, 16, 16)
 def method():
     torch.manual_seed(0)
     return jrss.Jrss(jrss.Config())
-
-
-def batch(knows_fixed=True, knows_moving=True):
-    generator = torch.Generator().manual_seed(3)
-
-    def one(known):
-        image = torch.rand(1, 1, *SHAPE, generator=generator)
-        numbers = torch.randint(0, 3, (1, *SHAPE), generator=generator)
-        labels = functional.one_hot(numbers, 3).movedim(-1, 1).float()
-        return image, labels if known else torch.full_like(labels, torch.nan), torch.tensor([known])
-
-    fixed, fixed_labels, has_fixed = one(knows_fixed)
-    moving, moving_labels, has_moving = one(knows_moving)
-    present = torch.ones(1, 2, dtype=torch.bool)
-    return Batch(fixed, fixed_labels, has_fixed, present, torch.ones(1, 3), moving, moving_labels, has_moving)
 
 
 class Says(torch.nn.Module):
@@ -74,7 +58,7 @@ def test_an_agreeing_student_sees_plain_entropy_and_a_disagreeing_one_less_of_it
     assert weights == pytest.approx([math.exp(-kappa) for kappa in kappas], rel=1e-3)
 
 
-def test_voxels_under_the_threshold_teach_nothing(method):
+def test_voxels_under_the_threshold_teach_nothing(method, batch):
     method.networks["teacher"] = teacher(sure=0.999)
     method.networks["student"] = Says(torch.full((1, 3, *SHAPE), 1 / 3))
     method.config = jrss.Config(threshold=0.7)
@@ -87,7 +71,7 @@ def test_voxels_under_the_threshold_teach_nothing(method):
     assert method.networks["teacher"].logits.grad is None
 
 
-def test_an_image_whose_foreground_is_doubtful_is_not_labelled(method):
+def test_an_image_whose_foreground_is_doubtful_is_not_labelled(method, batch):
     """Its sure voxels are not used either, by nobody."""
     for doubtful in (teacher(), teacher(sure=0.95, unsure=0.95, label=0)):
         method.networks["teacher"] = doubtful
@@ -98,7 +82,7 @@ def test_an_image_whose_foreground_is_doubtful_is_not_labelled(method):
     assert set(method.student_loss(batch(False, True))) == {"entropy", "dice", "rectified"}
 
 
-def test_true_labels_are_never_replaced(method):
+def test_true_labels_are_never_replaced(method, batch):
     method.networks["teacher"] = teacher(unsure=0.99)
     for knows_fixed, knows_moving in ((True, True), (True, False), (False, True)):
         given = batch(knows_fixed, knows_moving)
@@ -111,7 +95,7 @@ def test_true_labels_are_never_replaced(method):
                 assert bool((target.labels.argmax(1) == 1).all())
 
 
-def test_a_missing_label_leaves_no_trace(method):
+def test_a_missing_label_leaves_no_trace(method, batch):
     """NaN is what stands in its place."""
     method.networks["teacher"] = teacher(unsure=0.99)
     for loss in (method.registration_loss, method.student_loss, method.perturbed_loss):
@@ -141,7 +125,7 @@ def test_the_student_begins_as_the_teacher(method):
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
-def test_only_the_student_drops_and_only_the_student_learns(method):
+def test_only_the_student_drops_and_only_the_student_learns(method, batch):
     x = torch.rand(1, 1, *SHAPE)
     own, student = method.networks["teacher"].train(), method.networks["student"].train()
     assert torch.equal(own(x), own(x))
@@ -154,7 +138,7 @@ def test_only_the_student_drops_and_only_the_student_learns(method):
     assert method.graph("segment").module is own
 
 
-def test_the_joint_rounds_begin_when_enough_images_are_accepted(method):
+def test_the_joint_rounds_begin_when_enough_images_are_accepted(method, batch):
     """Three in ten of the last twenty; images with labels are not counted."""
     _, _, alone, joint = method.stages()
     method.networks["teacher"] = teacher(unsure=0.99)
@@ -172,7 +156,7 @@ def test_the_joint_rounds_begin_when_enough_images_are_accepted(method):
     assert float(method.recent.sum()) == 4
 
 
-def test_the_student_sees_the_moving_image_as_the_registration_lays_it(method, monkeypatch):
+def test_the_student_sees_the_moving_image_as_the_registration_lays_it(method, monkeypatch, batch):
     """All of u, or with deep structure sampling a part of it; labels and image alike."""
     field = torch.zeros(1, 3, *SHAPE)
     field[:, 0] = 4
@@ -189,7 +173,7 @@ def test_the_student_sees_the_moving_image_as_the_registration_lays_it(method, m
     assert torch.allclose(seen[1][0][:, :, :-1], given.moving[:, :, 1:], atol=1e-5)
 
 
-def test_the_overlap_term_reaches_the_registration(method):
+def test_the_overlap_term_reaches_the_registration(method, batch):
     method.networks["teacher"] = teacher(unsure=0.99)
     method.registration_loss(batch(True, False))["anatomy"].backward()
     assert float(method.networks["register"].field.weight.grad.norm()) > 0

@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn import functional
 
 from jrscli.methods import siamese
-from jrscli.recipe import Batch
 
 SHAPE = (16, 16, 16)
 
@@ -18,21 +16,7 @@ def method():
     return siamese.Siamese(siamese.Config(widths=(4, 6, 8)))
 
 
-def batch(knows_fixed=True, knows_moving=True):
-    generator = torch.Generator().manual_seed(3)
-
-    def one(known):
-        image = torch.rand(1, 1, *SHAPE, generator=generator)
-        labels = functional.one_hot(torch.randint(0, 3, (1, *SHAPE), generator=generator), 3).movedim(-1, 1).float()
-        return image, labels if known else torch.full_like(labels, torch.nan), torch.tensor([known])
-
-    fixed, fixed_labels, has_fixed = one(knows_fixed)
-    moving, moving_labels, has_moving = one(knows_moving)
-    present = torch.ones(1, 2, dtype=torch.bool)
-    return Batch(fixed, fixed_labels, has_fixed, present, torch.ones(1, 3), moving, moving_labels, has_moving)
-
-
-def test_swapped_images_turn_the_velocity_round(method):
+def test_swapped_images_turn_the_velocity_round(method, batch):
     register = method.graph("register").module
     given = batch()
     forth, back = register(given.fixed, given.moving), register(given.moving, given.fixed)
@@ -41,7 +25,7 @@ def test_swapped_images_turn_the_velocity_round(method):
     assert torch.allclose(forth, -back, atol=1e-6)
 
 
-def test_swapped_images_cost_the_same(method):
+def test_swapped_images_cost_the_same(method, batch):
     given = batch()
     turned = replace(
         given,
@@ -65,11 +49,11 @@ def test_swapped_images_cost_the_same(method):
         (False, False, {"similarity", "smoothness"}),
     ],
 )
-def test_only_labels_that_exist_are_used(method, knows_fixed, knows_moving, terms):
+def test_only_labels_that_exist_are_used(method, knows_fixed, knows_moving, terms, batch):
     found = method.joint_loss(batch(knows_fixed, knows_moving))
     assert set(found) == terms
     assert all(bool(torch.isfinite(value)) for value in found.values())
 
 
-def test_no_labels_no_segmentation_step(method):
+def test_no_labels_no_segmentation_step(method, batch):
     assert method.segmentation_loss(batch(False, False)) is None
