@@ -203,6 +203,7 @@ def propagate_contours(
                             plan,
                             structures=carried.structures if carried.labels is None else carried.labels,
                             carried=carried,
+                            beside=drawn,
                             second=second,
                             gate=mode,
                             report=report,

@@ -187,6 +187,7 @@ def register(
                         moving_image,
                         structures=moved,
                         known=given.judging(images),
+                        beside=given.fixed,
                         gate=options.gate_mode(gate, strict),
                         report=report,
                     )

@@ -40,6 +40,7 @@ def judge_registration(
     structures: StructureSet | LabelMap | None = None,
     carried: Propagation | None = None,
     known: tuple[LabelMap, LabelMap] | None = None,
+    beside: StructureSet | LabelMap | None = None,
     second: Sequence[GateRow] = (),
     gate: str = "warn",
     report: bool = True,
@@ -48,6 +49,7 @@ def judge_registration(
 
     structures: contours on the fixed image. carried: what became of each ROI, for propagate-contours.
     known: labels that were drawn on the fixed and on the moving image: how well the transform brings them together.
+    beside: contours that were drawn on the fixed image, whether or not they guided: dashed in the pictures.
     second: further rows: how the carried contours compare with a second estimate of them. report: also report.html.
     """
     from jrscli.cli.evaluate_output import judge, write_metrics
@@ -68,6 +70,8 @@ def judge_registration(
         structures = numbered(structures)
     if hidden and known is not None:
         known = numbered_labels(known[0]), numbered_labels(known[1])
+    if hidden and beside is not None:
+        beside = numbered(beside)
     field = _field(run, registration, grids, structures)
     same = same_contrast(registration, fixed, moving)
     before, after = resample(moving.volume, grids[0]), registration.warp(moving.volume, grids[0])
@@ -79,6 +83,7 @@ def judge_registration(
     if known is None:
         rows.append(unmeasured_row())
     regions = regions_of(structures, grids[0]) if structures is not None else []
+    regions += regions_of(beside, grids[0], dashed=True) if beside is not None else []
     names = {one.number: f"ROI-{one.number}" if hidden else one.name for one in carried.results} if carried else {}
     alone = describe_contours_of(structures, grids[0])
     if carried is not None:
@@ -215,7 +220,7 @@ def _write(
         field_grid=field_geometry(registration.transform, fixed.volume.geometry),
         same_contrast=drawn.same_contrast,
         v_mm=found.v_mm,
-        titles=("carried contours" if carried else "contours", "second estimate"),
+        titles=("contours carried from the moving image", "contours drawn on the fixed image"),
     )
     facts = {}
     for one in carried.results if carried else ():

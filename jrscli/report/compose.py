@@ -141,7 +141,8 @@ def _pictures_of(subject: Subject | None, planes: Sequence[Plane], row: Row) -> 
     index = (int(worst[0]), int(worst[1]), int(worst[2]))
     through = planes_through(planes, index, regions, subject.fixed.geometry.shape)
     data = sheets.contour_sheet(subject.fixed, through, regions, row.name)
-    return (Picture(data, f"{row.name}: the slices in which the contours differ most; {_styles(subject)}."),)
+    shown = "in which the contours differ most" if "dice.v1" in row.values else "that show most of it"
+    return (Picture(data, f"{row.name}: the slices {shown}; {_styles(subject)}."),)
 
 
 def _styles(subject: Subject) -> str:
