@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
 
 from jrscli.errors import UsageError
 from jrscli.nn.parametric import AffineField, SplineField, rotation, zero_linear
@@ -24,6 +25,8 @@ from jrscli.nn.warp import warp
 from jrscli.recipe import Batch, Graph, Method, Stage, Terms, Turn
 
 LOSSES = ("explicit", "implicit", "supervised", "unsupervised")
+SLOPE = 0.2
+"""Below zero, in the image transformer: with the paper's ReLU its two last channels die, a map is then the same everywhere."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Transform(nn.Module):
         def block(*widths: int, halves: bool = False) -> nn.Sequential:
             layers: list[nn.Module] = []
             for n, (a, b) in enumerate(pairwise(widths)):
-                layers += [conv(a, b, 2, stride=2) if halves and n == 0 else conv(a, b, 3, padding=1), nn.ReLU()]
+                layers += [conv(a, b, 2, stride=2) if halves and n == 0 else conv(a, b, 3, padding=1), nn.LeakyReLU(SLOPE)]
             return nn.Sequential(*layers)
 
         self.fine, self.middle, self.coarse = block(channels, 2, 4), block(4, 8, 8, halves=True), block(8, 16, 16, halves=True)
@@ -75,8 +78,8 @@ class Transform(nn.Module):
         """M′ or F′: near 1 where a structure is, near 0 elsewhere; the skips are added."""
         fine = self.fine(image)
         middle = self.middle(fine)
-        x = self.after_middle(torch.relu(self.up_middle(self.coarse(middle))) + middle)
-        return self.map(self.after_fine(torch.relu(self.up_fine(x)) + fine))
+        x = self.after_middle(leaky_relu(self.up_middle(self.coarse(middle)), SLOPE) + middle)
+        return self.map(self.after_fine(leaky_relu(self.up_fine(x), SLOPE) + fine))
 
 
 class Features(nn.Module):

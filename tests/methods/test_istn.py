@@ -128,6 +128,17 @@ def test_the_networks_have_the_sizes_of_the_paper():
     assert method(size=(48, 64, 48)).networks["align"].features.count == 512
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_maps_can_be_learned_from_any_start(seed):
+    """Two channels before the output: none of them may be born dead, as most are with ReLU."""
+    torch.manual_seed(seed)
+    transform = istn.Transform(1, 1, 3)
+    seen = transform(torch.rand(1, 1, *SIZE))
+    seen.var().backward()
+    assert float(seen.detach().std()) > 0
+    assert all(float(weight.grad.abs().sum()) > 0 for name, weight in transform.named_parameters() if "bias" not in name)
+
+
 def test_slices_are_registered_too():
     recipe = istn.Istn(istn.Config(dims=2, size=(40, 48), affine=True))
     x = torch.rand(1, 1, 40, 48)
