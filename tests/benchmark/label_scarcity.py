@@ -1,11 +1,12 @@
-"""Few labels: DeepAtlas trained jointly beside its two networks trained alone, on the hippocampus set.
+"""Few labels: the joint recipes beside a segmenter trained alone, on the hippocampus set.
 
     JRS_DATA=FOLDER python tests/benchmark/label_scarcity.py --budget 800 --out runs/scarcity
     python tests/benchmark/label_scarcity.py --out runs/scarcity --table-only
 
-Every cell (how many labels, which networks, seed) is one training with the same images, augmentation and number of optimiser
-steps per network. Cells lie in folders of their own: a stopped run goes on where it was, and what is not done is printed
-as "not run". Scores are of the validation part unless --part test is given, on the network's grid.
+Every cell (how many labels, which way, seed) is one training with the same images, the same augmentation, and as many
+optimiser steps of the segmentation (of teacher and student together in jrss) as --budget says. "alone" are the two networks of
+deepatlas without each other. Cells lie in folders of their own: a stopped run goes on where it was, and what is not done is
+printed as "not run". Scores are of the validation part unless --part test is given, on the network's grid.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 LIST = Path(__file__).parents[2] / "configs" / "hippocampus-data.yaml"
 COUNTS = (1, 5, 20, None)
-KINDS = ("alone", "joint")
+KINDS = ("alone", "deepatlas", "siamese", "jrss", "deeprs")
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,32 @@ class Cell:
     def name(self) -> str:
         return f"{self.labelled or 'all'}-{self.kind}-{self.seed}"
 
+    @property
+    def method(self) -> str:
+        return "deepatlas" if self.kind == "alone" else self.kind
+
     def config(self, budget: int) -> dict[str, Any]:
-        """Both networks get ``budget`` steps: all alone, or half of them alone and half in turns."""
+        """Half of the segmentation's steps alone and half beside the registration, but for deeprs, which has no such stage."""
+        half, rest = budget // 2, budget - budget // 2
         if self.kind == "alone":
-            return {"pretrain_register": budget, "pretrain_segment": budget, "joint_rounds": 0}
-        half = budget // 2
-        shared = {"register_repeats": 1, "segment_rate": 1e-3}
-        return {"pretrain_register": half, "pretrain_segment": budget - half, "joint_rounds": half, **shared}
+            return {"smoothness": 0.3, "pretrain_register": budget, "pretrain_segment": budget, "joint_rounds": 0}
+        if self.kind == "deepatlas":
+            shared = {"smoothness": 0.3, "register_repeats": 1, "segment_rate": 1e-3}
+            return {"pretrain_register": half, "pretrain_segment": rest, "joint_rounds": half, **shared}
+        if self.kind == "siamese":
+            return {"segment_rounds": rest, "joint_rounds": half}
+        if self.kind == "jrss":
+            quarter = half // 2
+            steps = {"pretrain_teacher": rest, "self_training": quarter, "joint_rounds": half - quarter}
+            return {"smoothness": 0.3, "pretrain_register": half, **steps}
+        return {"width": 8, "rate": 5e-4, "warm_up": half, "rounds": budget}
 
 
-def cells(counts: list[int | None], seeds: int) -> Iterator[Cell]:
+def cells(counts: list[int | None], kinds: list[str], seeds: int) -> Iterator[Cell]:
     """The important ones first."""
     for seed in range(seeds):
         for count in counts:
-            for kind in KINDS:
+            for kind in kinds:
                 yield Cell(count, kind, seed)
 
 
@@ -66,10 +79,10 @@ def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str) -> None:
     folder = out / cell.name
     changes = {"labelled": cell.labelled, "labelled_seed": cell.seed}
     train(
-        "deepatlas",
+        cell.method,
         LIST,
         folder,
-        config={"smoothness": 0.3, **cell.config(budget)},
+        config=cell.config(budget),
         training={"seed": cell.seed, "mixed_chance": 1.0, "validate_every": max(budget // 4, 1), "checkpoint_every": 50},
         changes=changes,
         root=data,
@@ -77,7 +90,7 @@ def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str) -> None:
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
     )
     content = checkpoint.load(folder)
-    method = build_method("deepatlas", content["config"])
+    method = build_method(cell.method, content["config"])
     method.load_state_dict(content["weights"])
     listed, found = read_data(LIST, root=data)
     scored = Cases(listed, found, part)
@@ -85,12 +98,12 @@ def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str) -> None:
     (folder / f"scores-{part}.json").write_text(json.dumps({"budget": budget, **scores}), "utf-8")
 
 
-def table(counts: list[int | None], seeds: int, out: Path, part: str) -> str:
+def table(counts: list[int | None], kinds: list[str], seeds: int, out: Path, part: str) -> str:
     """Markdown: mean ± SD over the seeds that are done."""
-    lines = [f"Part: {part}", "", "| labelled | networks | seeds | segmentation Dice | registration Dice | folds % |"]
+    lines = [f"Part: {part}", "", "| labelled | way | seeds | segmentation Dice | registration Dice | folds % |"]
     lines.append("|---" * 6 + "|")
     for count in counts:
-        for kind in KINDS:
+        for kind in kinds:
             files = [out / Cell(count, kind, seed).name / f"scores-{part}.json" for seed in range(seeds)]
             done = [json.loads(file.read_text("utf-8")) for file in files if file.is_file()]
             values = [_shown([score.get(key) for score in done]) for key in ("segmentation", "registration", "folds")]
@@ -112,6 +125,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=800, help="optimiser steps of each network in each cell")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--labelled", type=int, nargs="*", default=[count or 0 for count in COUNTS], help="0 = all")
+    parser.add_argument("--kind", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--part", choices=["validation", "test"], default="validation")
     parser.add_argument("--most", type=int, default=1000, help="cells to run at most now")
     parser.add_argument("--table-only", action="store_true")
@@ -119,10 +133,14 @@ def main() -> None:
     counts = [count or None for count in chosen.labelled]
     if not chosen.table_only:
         data = Path(os.environ["JRS_DATA"]) / "hippocampus"
-        left = [c for c in cells(counts, chosen.seeds) if not (chosen.out / c.name / f"scores-{chosen.part}.json").is_file()]
+        left = [
+            c
+            for c in cells(counts, chosen.kind, chosen.seeds)
+            if not (chosen.out / c.name / f"scores-{chosen.part}.json").is_file()
+        ]
         for cell in left[: chosen.most]:
             run_cell(cell, chosen.budget, chosen.out, data, chosen.part)
-    print(table(counts, chosen.seeds, chosen.out, chosen.part))  # noqa: T201
+    print(table(counts, chosen.kind, chosen.seeds, chosen.out, chosen.part))  # noqa: T201
 
 
 if __name__ == "__main__":
