@@ -11,6 +11,7 @@ from typing import Literal
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from jrscli.nn.regions import hard, pasted
 from jrscli.nn.warp import integrate, resize_field
 from jrscli.roles import FIELDS, GRAPHS, INPUTS, ON_MAPS, OUTPUTS
 
@@ -102,24 +103,42 @@ class FieldKind:
     """How the register graph's output becomes a displacement in voxels of its inputs.
 
     A velocity is integrated by ``squarings`` squarings on its own grid. A field on a grid coarser by ``scale`` is in that
-    grid's voxels, and resized corner to corner (`nn.warp.resize_field`).
+    grid's voxels, and resized corner to corner (`nn.warp.resize_field`). A region velocity is one velocity per label channel,
+    background included, all channels of the first region first; each becomes a displacement, which counts where the labels of
+    the image ``compose`` say so.
     """
 
-    kind: Literal["displacement", "velocity"] = "displacement"
+    kind: Literal["displacement", "velocity", "region_velocity"] = "displacement"
     squarings: int = 7
     scale: int = 1
+    compose: Literal["fixed", "moving"] = "fixed"
 
-    def displacement(self, output: Float[Tensor, "b d *coarse"], shape: Sequence[int]) -> Float[Tensor, "b d *grid"]:
-        """The displacement, in voxels, on the inputs' grid of ``shape`` voxels."""
-        field = integrate(output, self.squarings) if self.kind == "velocity" else output
-        return resize_field(field, shape)
+    def displacement(
+        self,
+        output: Float[Tensor, "b c *coarse"],
+        shape: Sequence[int],
+        regions: Float[Tensor, "b r *grid"] | None = None,
+    ) -> Float[Tensor, "b d *grid"]:
+        """The displacement, in voxels, on the inputs' grid of ``shape`` voxels. regions: for a region velocity.
+
+        Raises ValueError where a region velocity comes without regions.
+        """
+        if self.kind == "displacement":
+            return resize_field(output, shape)
+        parts = output.reshape(-1, len(shape), *output.shape[2:])
+        fields = resize_field(integrate(parts, self.squarings), shape)
+        if self.kind == "velocity":
+            return fields
+        if regions is None:
+            raise ValueError("a field of regions needs the labels that choose the region")
+        return pasted(fields.reshape(*regions.shape[:2], *fields.shape[1:]), regions)
 
 
 @dataclass(frozen=True)
 class Graph:
     """One exported graph: ``module`` takes its inputs in order and returns its outputs in order, named by roles.
 
-    channels: of the roles whose number is not told by the data: maps, and what looks at them.
+    channels: of the roles whose number is not told by the data: maps, what looks at them, the velocities of several regions.
     """
 
     name: str
@@ -140,6 +159,7 @@ class Method(nn.Module, ABC):
 
     networks: by the names that turns use. field: what the graph ``register`` puts out.
     multiple: every axis of the grid must be a multiple of it. dynamic: the graphs take any such grid.
+    requires: roles besides the images without which no graph runs; a user or the model's own segmenter gives them.
     departures: letters of the method's decisions that differ from its paper (docs/methods/NAME.md).
     """
 
@@ -147,6 +167,7 @@ class Method(nn.Module, ABC):
     field: FieldKind = FieldKind()
     multiple: int = 16
     dynamic: bool = True
+    requires: tuple[str, ...] = ()
     departures: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -165,19 +186,36 @@ class Method(nn.Module, ABC):
         """The graph of that name, if the method has it."""
         return next((graph for graph in self.graphs() if graph.name == name), None)
 
-    def pull(self, fixed: Float[Tensor, "b c *grid"], moving: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *grid"] | None:
-        """The displacement, in voxels, by the exported graphs; None where they need more than the two images."""
-        shape = fixed.shape[2:]
+    def pull(
+        self,
+        fixed: Float[Tensor, "b c *grid"],
+        moving: Float[Tensor, "b c *grid"],
+        labels: Mapping[str, Float[Tensor, "b classes *grid"]] | None = None,
+    ) -> Float[Tensor, "b d *grid"] | None:
+        """The displacement, in voxels, by the exported graphs; None where they need what is not at hand.
+
+        labels: of "fixed" and "moving", where known. A method that segments uses its own in their place, as in use.
+        """
         graph = next((graph for graph in self.graphs() if set(graph.outputs) & set(FIELDS)), None)
-        if graph is None or graph.inputs != ("fixed", "moving"):
+        given = {"fixed": fixed, "moving": moving}
+        segment = self.graph("segment")
+        for side, image in (("fixed", fixed), ("moving", moving)):
+            if graph and f"{side}_labels" in graph.inputs:
+                found = segment.module(image) if segment else (labels or {}).get(side)
+                given |= {} if found is None else {f"{side}_labels": hard(found)}
+        if graph is None or not set(graph.inputs) <= set(given):
             return None
         mapping = self.graph(ON_MAPS.get(graph.name, ""))
         if mapping:
-            fixed, moving = mapping.module(fixed), mapping.module(moving)
-        output = graph.module(fixed, moving)
-        if isinstance(output, tuple):
-            output = next(one for role, one in zip(graph.outputs, output, strict=True) if role in FIELDS)
-        return self.field.displacement(output, shape)
+            given = {role: mapping.module(image) for role, image in given.items()}
+        found = graph.module(*(given[role] for role in graph.inputs))
+        outputs = dict(zip(graph.outputs, found if isinstance(found, tuple) else (found,), strict=True))
+        side = self.field.compose
+        regions = given.get(f"{side}_labels")
+        if f"{side}_logits" in outputs:
+            regions = hard(outputs[f"{side}_logits"])
+        output = next(outputs[role] for role in FIELDS if role in outputs)
+        return self.field.displacement(output, fixed.shape[2:], regions)
 
     def watch(self, **values: Tensor | float) -> None:
         """Hand numbers to the log that no loss contains: how often a judge is right, how long a field is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,8 @@ POINTS_AT_ONCE = 200_000
 """Newton steps take a kilobyte a point or so."""
 CLOSE_VOXELS = 0.01
 """Residual at which a point counts as inverted."""
+THICK, MOST_PARTS = 3.0, 4
+"""An axis whose voxels are this many times the finest ones is divided for the inverse, into this many parts at most."""
 
 
 def margin_for(field: Float[Tensor, "1 3 i j k"]) -> tuple[int, int, int]:
@@ -44,6 +47,25 @@ def faded(field: Float[Tensor, "1 3 i j k"], margin: tuple[int, int, int]) -> Fl
             shape[axis + 2] = n
             wide = wide * ramp.view(shape)
     return wide
+
+
+def parts_for(shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, int, int]:
+    """Into how many parts the steps of each axis are divided for the inverse.
+
+    The inverse of a field that is linear between slices is not: thick slices need places between them.
+    """
+    finest = min(spacing)
+    parts = [
+        min(MOST_PARTS, round(s / finest)) if n > 1 and s >= THICK * finest else 1 for n, s in zip(shape, spacing, strict=True)
+    ]
+    return parts[0], parts[1], parts[2]
+
+
+def divided(field: Float[Tensor, "1 3 i j k"], parts: Sequence[int]) -> Float[Tensor, "1 3 l m n"]:
+    """The same field, still in voxels, on a grid with ``parts`` voxels for one along each axis."""
+    size = [(n - 1) * p + 1 for n, p in zip(field.shape[2:], parts, strict=True)]
+    finer = functional.interpolate(field, size=size, mode="trilinear", align_corners=True)
+    return finer * torch.tensor(parts, device=field.device, dtype=field.dtype).view(1, 3, 1, 1, 1)
 
 
 def invert(field: Float[Tensor, "1 3 i j k"]) -> Float[Tensor, "1 3 i j k"]:

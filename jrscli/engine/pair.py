@@ -17,7 +17,7 @@ from jrscli.engine.diffeomorphic import Plan, deform
 from jrscli.engine.folding import determinant, unfolded
 from jrscli.engine.guidance import Guidance
 from jrscli.engine.guides import vouched
-from jrscli.engine.inverse import faded, invert, margin_for
+from jrscli.engine.inverse import divided, faded, invert, margin_for, parts_for
 from jrscli.engine.linear import SAME_CONTRAST, LinearResult, align
 from jrscli.engine.prepare import scaled, tensor_of, working_grid
 from jrscli.nn.losses import LocalCorrelation
@@ -74,7 +74,7 @@ class Step:
 
 @dataclass(frozen=True)
 class PairResult:
-    """What the optimiser found: the linear map, the field after it and its inverse on one grid with a margin (or None)."""
+    """What the optimiser found: the linear map, the field after it and its inverse, each on a grid with a margin (or None)."""
 
     linear: LinearResult
     displacement: DisplacementField | None
@@ -183,10 +183,13 @@ def optimise(
     clock.begin("inverse", 1)
     margin = margin_for(field_voxels)
     wide = unfolded(faded(field_voxels, margin))
-    back = invert(wide)
     wide_grid = grid.padded(margin)
+    i, j, k = parts = parts_for(wide_grid.shape, wide_grid.spacing_mm)
+    back = invert(divided(wide, parts) if max(parts) > 1 else wide)
+    x, y, z = wide_grid.spacing_mm
+    back_grid = wide_grid.with_spacing((x / i, y / j, z / k))
     clock.end(margin_voxels=max(margin))
-    return PairResult(linear, _in_mm(wide, wide_grid), _in_mm(back, wide_grid), tuple(clock.steps))
+    return PairResult(linear, _in_mm(wide, wide_grid), _in_mm(back, back_grid), tuple(clock.steps))
 
 
 def _in_mm(field_voxels: Float[Tensor, "1 3 i j k"], grid: Geometry) -> DisplacementField:

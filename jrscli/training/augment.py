@@ -21,6 +21,7 @@ class Augmentation:
     bend_voxels: SD of a smooth random displacement with a grid of ``bend_knots`` knots per axis.
     gamma: exponent e^±gamma. gain: multiplicative, a smooth field over the image. noise: the largest SD of white noise.
     chance: how likely a case is changed at all.
+    in_plane: the place changes within slices alone, turned about the third axis: for slices far thicker than their voxels.
     """
 
     rotate_degrees: float = 10.0
@@ -32,6 +33,7 @@ class Augmentation:
     gain: float = 0.1
     noise: float = 0.04
     chance: float = 0.8
+    in_plane: bool = False
 
 
 def augment(
@@ -39,11 +41,16 @@ def augment(
     one_hot: Float[Tensor, "k *grid"],
     amounts: Augmentation,
     generator: torch.Generator,
+    place: torch.Generator | None = None,
 ) -> tuple[Float[Tensor, "c *grid"], Float[Tensor, "k *grid"]]:
-    """The image (values 0 … 1) and its labels, moved alike, linearly; what comes in from outside repeats the border."""
-    if float(torch.rand((), generator=generator)) >= amounts.chance:
+    """The image (values 0 … 1) and its labels, moved alike, linearly; what comes in from outside repeats the border.
+
+    place: draws the movement, where another image is to be moved in the same way.
+    """
+    place = place or generator
+    if float(torch.rand((), generator=place)) >= amounts.chance:
         return image, one_hot
-    index = _moved_index(image[None], amounts, generator)
+    index = _moved_index(image[None], amounts, place)
     both = sample(torch.cat([image, one_hot])[None], index)[0]
     return _recoloured(both[: len(image)], amounts, generator), both[len(image) :]
 
@@ -56,6 +63,8 @@ def _moved_index(image: Tensor, amounts: Augmentation, generator: torch.Generato
     middle = ((size - 1) / 2).view(1, dims, *(1,) * dims)
     matrix = torch.eye(dims)
     angles = _even((dims if dims == 3 else 1,), math.radians(amounts.rotate_degrees), generator)
+    if amounts.in_plane and dims == 3:
+        angles = angles * torch.tensor([0.0, 0.0, 1.0])
     for axis, angle in enumerate(angles.tolist()):
         a, b = [n for n in range(dims) if dims == 2 or n != axis]
         turn = torch.eye(dims)
@@ -68,7 +77,8 @@ def _moved_index(image: Tensor, amounts: Augmentation, generator: torch.Generato
     mode = "trilinear" if dims == 3 else "bilinear"
     bend = functional.interpolate(knots.to(index), size=tuple(image.shape[2:]), mode=mode, align_corners=True)
     turned = torch.einsum("dc,bc...->bd...", matrix.to(index), index - middle)
-    return turned + middle + shift.to(index).view(1, dims, *(1,) * dims) + bend
+    moved = turned + middle + shift.to(index).view(1, dims, *(1,) * dims) + bend
+    return torch.cat([moved[:, :2], index[:, 2:]], dim=1) if amounts.in_plane else moved
 
 
 def _recoloured(image: Tensor, amounts: Augmentation, generator: torch.Generator) -> Tensor:

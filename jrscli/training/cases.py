@@ -14,6 +14,7 @@ from jrscli.runtime.card import Grid, Window
 from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.strict_yaml import YamlError, load
 
+PAIRS = ("patients", "visits")
 PARTS = ("train", "validation", "test")
 
 
@@ -62,6 +63,7 @@ class DataList:
 
     name, licence: of the data, repeated in every card. labels: names of label 0 (background), 1, 2 …
     grid, window, modality: how images enter the network, as in a card. simulated: whether we made the data.
+    pairs: what is registered in training: the images of two "patients", or two "visits" (or phases) of one patient.
     cases: every case written out; or images and labels: two patterns with one ``*`` (the patient) relative to ``root``, and
     ``split``. root: relative to the file.
     labelled: how many training cases keep their labels (few-shot, drawn with ``labelled_seed``); None = all that have some.
@@ -74,6 +76,7 @@ class DataList:
     window: Window = field(default_factory=lambda: Window(percentiles=(1.0, 99.0)))
     modality: tuple[str, ...] = ()
     simulated: bool = False
+    pairs: str = "patients"
     root: str = "."
     cases: tuple[Entry, ...] = ()
     images: str | None = None
@@ -87,6 +90,7 @@ class DataList:
         for pattern in (self.images, self.label_files):
             need(pattern is None or pattern.count("*") == 1, "a pattern has one *, which stands for the patient")
         need(len(self.labels) != 1, "labels begins with background and names at least one more")
+        need(self.pairs in PAIRS, f"pairs is patients or visits, not {self.pairs}")
         need(self.grid.size is not None, "training needs grid.size: the voxels per axis")
 
 

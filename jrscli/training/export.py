@@ -105,7 +105,8 @@ def _card(
         use=f"{cards.USE}; a network trained on {data.name}",
         labels=data.labels,
         volumes_cc=details.volumes_cc,
-        field=cards.Field(method.field.kind, method.field.squarings, method.field.scale),
+        field=cards.Field(method.field.kind, method.field.squarings, method.field.scale, method.field.compose),
+        requires=method.requires,
         refine=details.refine,
         departures=method.departures,
         simulated_training=data.simulated,
@@ -139,7 +140,7 @@ def _output(role: str, graph: Graph, data: DataList) -> cards.Output:
     if role in LOGITS:
         return cards.Output("logits", len(data.labels))
     if role in FIELDS:
-        return cards.Output("voxels", data.grid.dims)
+        return cards.Output("voxels", graph.channels.get(role, data.grid.dims))
     return cards.Output("map", graph.channels.get(role, 1))
 
 

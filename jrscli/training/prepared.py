@@ -41,6 +41,11 @@ class Cases(Sequence[Prepared]):
             self._kept[index] = prepare_case(self.data, self.cases[index])
         return self._kept[index]
 
+    def make_a_pair(self, one: int, other: int) -> bool:
+        """Whether the two are what the data list registers: of two patients, or two visits of one."""
+        same = self.cases[one].patient == self.cases[other].patient
+        return one != other and same == (self.data.pairs == "visits")
+
     @property
     def labelled(self) -> list[int]:
         """Which cases have labels."""

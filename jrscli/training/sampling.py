@@ -39,6 +39,7 @@ class Sampler:
         self.device = device
         self.mixed_chance = mixed_chance
         self.rank = rank
+        self.visits = cases.data.pairs == "visits"
         self.labelled = cases.labelled
         self.unlabelled = sorted(set(range(len(cases))) - set(self.labelled))
 
@@ -50,7 +51,7 @@ class Sampler:
             pool = self.labelled or range(len(self.cases))
             return self._batch([int(rng.choice(pool)) for _ in range(self.batch)], None, generator)
         if kind == "pairs":
-            mixed = 2 * len(self.labelled) < len(self.cases) and rng.random() < self.mixed_chance
+            mixed = 2 * len(self.labelled) < len(self.cases) and rng.random() < self.mixed_chance and not self.visits
             pairs = [self._pair(rng, mixed) for _ in range(self.batch)]
         else:
             chosen: Sequence[int] = self.labelled
@@ -60,15 +61,23 @@ class Sampler:
         return self._batch([a for a, _ in pairs], [b for _, b in pairs], generator)
 
     def _pair(self, rng: np.random.Generator, mixed: bool) -> tuple[int, int]:
-        """Fixed and moving, of two patients. Rows of one batch are alike in which side has labels, where ``mixed``."""
+        """Fixed and moving. Rows of one batch are alike in which side has labels, where ``mixed``."""
         if mixed and self.labelled and self.unlabelled:
             one, other = int(rng.choice(self.labelled)), int(rng.choice(self.unlabelled))
             return (one, other) if self.batch == 1 and rng.random() < 0.5 else (other, one)
-        first = int(rng.integers(len(self.cases)))
+        everyone = range(len(self.cases))
+        paired = [n for n in everyone if self._others(n, everyone)] if self.visits else everyone
+        if not paired:
+            raise UsageError(
+                "no patient of the training part has two images",
+                code="data.labels",
+                hint="leave pairs: visits out of the data list, or name two cases of one patient",
+            )
+        first = int(rng.choice(paired)) if self.visits else int(rng.integers(len(self.cases)))
         return first, int(rng.choice(self._others(first, range(len(self.cases)))))
 
     def _onto(self, rng: np.random.Generator, pool: Sequence[int]) -> tuple[int, int]:
-        """A fixed case of the pool and a labelled moving one, of two patients."""
+        """A fixed case of the pool and a labelled moving one."""
         movers = [n for n in self.labelled if self._others(n, pool)]
         if not movers:
             raise UsageError(
@@ -80,11 +89,13 @@ class Sampler:
         return int(rng.choice(self._others(moving, pool))), moving
 
     def _others(self, case: int, pool: Sequence[int]) -> list[int]:
-        """Those of the pool that show another patient."""
-        return [n for n in pool if self.cases.cases[n].patient != self.cases.cases[case].patient]
+        """Those of the pool that make a pair with the case: of another patient, or another visit of the same one."""
+        return [n for n in pool if self.cases.make_a_pair(case, n)]
 
     def _batch(self, fixed: list[int], moving: list[int] | None, generator: torch.Generator) -> Batch:
-        images, labels, known = self._stack(fixed, generator)
+        place = torch.Generator().manual_seed(generator.initial_seed() + 1) if self.visits else None
+        at_first = place.get_state() if place else None
+        images, labels, known = self._stack(fixed, generator, place)
         dims = images.ndim - 2
         classes = labels.shape[1]
         spacing = (self.cases.data.grid.spacing_mm or (1.0, 1.0, 1.0))[:dims]
@@ -97,20 +108,24 @@ class Sampler:
         }
         if moving is None:
             return Batch(**common)
-        images, labels, known = self._stack(moving, generator)
+        if place is not None and at_first is not None:
+            place.set_state(at_first)  # two visits are moved alike: what lies between them is the patient's own motion
+        images, labels, known = self._stack(moving, generator, place)
         return Batch(**common, moving=images, moving_labels=labels, has_moving_labels=known)
 
-    def _stack(self, chosen: list[int], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        rows = [self._row(self.cases[n], generator) for n in chosen]
+    def _stack(
+        self, chosen: list[int], generator: torch.Generator, place: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        rows = [self._row(self.cases[n], generator, place) for n in chosen]
         known = torch.tensor([self.cases[n].labels is not None for n in chosen], device=self.device)
         return torch.stack([image for image, _ in rows]), torch.stack([labels for _, labels in rows]), known
 
-    def _row(self, case: Prepared, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _row(self, case: Prepared, generator: torch.Generator, place: torch.Generator | None) -> tuple[Tensor, Tensor]:
         image = torch.from_numpy(case.image).to(self.device)
         one_hot = one_hot_of(case, len(self.cases.data.labels), self.device)
         if self.augmentation is None:
             return image, one_hot
-        return augment(image, one_hot, self.augmentation, generator)
+        return augment(image, one_hot, self.augmentation, generator, place)
 
 
 def one_hot_of(case: Prepared, classes: int, device: torch.device) -> Tensor:

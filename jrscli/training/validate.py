@@ -17,7 +17,7 @@ from jrscli.training.sampling import one_hot_of
 
 def validation_pairs(cases: Cases, count: int, seed: int = 0) -> list[tuple[int, int]]:
     """The same ``count`` ordered pairs of labelled cases (fixed, moving) every time."""
-    every = [(a, b) for a, b in permutations(cases.labelled, 2) if cases.cases[a].patient != cases.cases[b].patient]
+    every = [(a, b) for a, b in permutations(cases.labelled, 2) if cases.make_a_pair(a, b)]
     if len(every) <= count:
         return every
     chosen = np.random.default_rng(seed).choice(len(every), count, replace=False)
@@ -36,10 +36,10 @@ def validate(method: Method, cases: Cases, pairs: list[tuple[int, int]], device:
     scores, folds = [], []
     for a, b in pairs:
         fixed, moving = (torch.from_numpy(cases[n].image)[None].to(device) for n in (a, b))
-        field = method.pull(fixed, moving)
+        labels = [one_hot_of(cases[n], classes, device)[None] for n in (a, b)]
+        field = method.pull(fixed, moving, {"fixed": labels[0], "moving": labels[1]})
         if field is None:
             break
-        labels = [one_hot_of(cases[n], classes, device)[None] for n in (a, b)]
         scores.append(hard_dice(warp(labels[1], field).argmax(1), labels[0].argmax(1), classes))
         folds.append(float((determinant(field) <= 0).float().mean()) * 100)
     if scores:
