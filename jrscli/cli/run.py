@@ -45,12 +45,15 @@ class Run:
         reading: Reading = Reading(),
         privacy: Privacy = Privacy(),
     ) -> None:
+        from jrscli.cli.given import given_to
         from jrscli.io.run_record import RunRecord
 
         self.talk = talk
         self.reading = reading
         self.privacy = privacy
-        self.record = RunRecord(command, {**options, **asdict(reading), **asdict(privacy), "threads": threads})
+        given, fingerprint = given_to(command)
+        resolved = {**options, **asdict(reading), **asdict(privacy), "threads": threads}
+        self.record = RunRecord(command, resolved, given, fingerprint)
         self.note(privacy.shown())
         self._new_uids: list[tuple[str, Path, str | None]] = []
         if threads:

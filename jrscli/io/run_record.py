@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jrscli.errors import Notice
+from jrscli.io.hashes import input_sha256
 from jrscli.io.sidecar import write_json
 from jrscli.io.software import software_version
 from jrscli.spatial.geometry import Geometry
@@ -26,15 +27,22 @@ _PACKAGES = (
 
 @dataclass
 class RunRecord:
-    """The record of one run, filled while it goes on and written last."""
+    """The record of one run, filled while it goes on and written last.
+
+    given: what the user gave on the command line, with hashes in place of paths; fingerprint: the hash of that, of the command
+    and of the version: what has the same fingerprint need not be computed again.
+    """
 
     command: str
     options: Mapping[str, Any]
+    given: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    step_seconds: list[float] = field(default_factory=list)
     status: str = "ok"
     code: str | None = None
     _start: float = field(default_factory=time.perf_counter)
@@ -43,7 +51,7 @@ class RunRecord:
         self, role: str, path: Path, kind: str, geometry: Geometry | None = None, modality: str | None = None
     ) -> None:
         """Note an input by its role, kind and hashes; its name and path are left out."""
-        entry: dict[str, Any] = {"role": role, "kind": kind, "sha256": sha256_of(path)}
+        entry: dict[str, Any] = {"role": role, "kind": kind, "sha256": input_sha256(path)}
         if geometry is not None:
             entry |= {
                 "size": list(geometry.shape),
@@ -60,9 +68,8 @@ class RunRecord:
 
     def add_step(self, name: str, seconds: float, facts: Mapping[str, Any] | None = None) -> None:
         """Note a step of the computation."""
-        self.steps.append(
-            {"step": name, "seconds": round(seconds, 3), **{key: plain(value) for key, value in (facts or {}).items()}}
-        )
+        self.steps.append({"step": name, **{key: plain(value) for key, value in (facts or {}).items()}})
+        self.step_seconds.append(round(seconds, 3))
 
     def seconds(self) -> float:
         """Time since the record was opened."""
@@ -76,14 +83,18 @@ class RunRecord:
             "status": self.status,
             **({"code": self.code} if self.code else {}),
             "options": plain(dict(self.options)),
+            **({"given": plain(self.given), "fingerprint": self.fingerprint} if self.fingerprint else {}),
             "inputs": self.inputs,
             "outputs": self.outputs,
             "steps": self.steps,
             **{key: plain(value) for key, value in self.facts.items()},
             "notices": [{"code": notice.code, "message": notice.message} for notice in self.notices],
             "repairs": sorted({notice.code for notice in self.notices}),
-            "seconds": round(self.seconds(), 3),
-            "peak_memory_mib": peak_memory_mib(),
+            "timing": {
+                "seconds": round(self.seconds(), 3),
+                "steps": self.step_seconds,
+                "peak_memory_mib": peak_memory_mib(),
+            },
             "system": {"python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine()},
             "packages": package_versions(),
             "use": "research use, not a medical device",

@@ -69,7 +69,8 @@ def _named(row: GateRow, title: str) -> GateRow:
 
 def _runs(titles: Sequence[str], runs: Sequence[EarlierRun]) -> tuple[list[str], list[list[str]]]:
     keys = ("command", "status", "init", "folding_percent", "inverse_consistency_p95_mm", "seconds", "peak_memory_mib", "jrs")
-    lines = [[key, *(_cell(run.record.get(key)) for run in runs)] for key in keys if any(key in run.record for run in runs)]
+    records = [{**run.record, **run.record.get("timing", {})} for run in runs]
+    lines = [[key, *(_cell(record.get(key)) for record in records)] for key in keys if any(key in one for one in records)]
     return ["", *titles], lines
 
 

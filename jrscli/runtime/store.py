@@ -144,6 +144,11 @@ def all_models() -> tuple[list[Model], list[ModelError]]:
     return [found[name] for name in sorted(found)], broken
 
 
+def card_files() -> list[Path]:
+    """The files of all cards at hand, unread."""
+    return [path for _, path in _cards() if _is_card(path)]
+
+
 def user_folder() -> Path:
     """Where imported models go: $JRS_MODELS, else the account's data folder."""
     chosen = os.environ.get(MODELS_VARIABLE, "")

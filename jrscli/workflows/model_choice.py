@@ -9,6 +9,7 @@ from jrscli.errors import JrsError, Notice
 from jrscli.runtime.choose import Subject, Task, check_modality, choose_model, range_notice
 from jrscli.runtime.predict import Predictor
 from jrscli.runtime.store import all_models, find_model
+from jrscli.runtime.warm import predictor_of
 from jrscli.spatial.volume import Volume
 from jrscli.workflows.segment_by_model import unlike_images
 
@@ -44,13 +45,13 @@ def pick_model(
         check_modality(model, subjects)
         notices = (range_notice(model, volume) for volume, _ in images)
         found = tuple(notice for notice in notices if notice)
-        return Pick(Predictor(model, device=device, threads=threads), "named", found)
+        return Pick(predictor_of(model, device, threads), "named", found)
     models, broken = all_models()
     left_out = tuple(Notice(error.code, f"{error.message}: left out") for error in broken)
     choice = choose_model(models, task, subjects, non_commercial=non_commercial)
     if choice.model is None:
         return Pick(None, choice.reason, left_out)
-    predictor = Predictor(choice.model, device=device, threads=threads)
+    predictor = predictor_of(choice.model, device, threads)
     try:
         strange = unlike_images(predictor, *(volume for volume, _ in images))
     except JrsError as error:  # a choice of ours must not stop the work: without a model it goes on

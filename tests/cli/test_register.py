@@ -88,7 +88,7 @@ def test_the_record(jrs: Callable, files: Any, pair: Any, optimiser: Any, tmp_pa
         f"{FORWARD}.h5",
         f"{BACKWARD}.h5",
     }
-    assert record["peak_memory_mib"] > 0
+    assert record["timing"]["peak_memory_mib"] > 0
     assert str(files.folder) not in text
 
 
