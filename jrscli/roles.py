@@ -54,5 +54,7 @@ LOGITS = ("logits", "fixed_logits", "moving_logits")
 """Outputs that segment."""
 ON_MAPS = {"align": "transform"}
 """Graphs whose ``fixed`` and ``moving`` are no images but the maps that another graph of the model makes of each."""
+SMOOTH = "smooth"
+"""The graph whose one smooth field stands in where labels that compose a field are empty or doubtful."""
 GRAPHS = ("register", "segment", "joint", "step", "synthesize", "transform", "align", "smooth")
 """What the graphs of a model may be called."""

@@ -6,6 +6,7 @@ doi:10.1007/978-3-030-87202-1_5. Departures: docs/methods/ddir.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,8 @@ class Config:
     """Axes of the grid."""
     regions: bool = True
     """One field per label; false is the ablation: one field for everything, from whole images, as in VoxelMorph-diff."""
+    widths: tuple[int, ...] = (16, 32, 32, 32)
+    """Channels at 1/2, 1/4 … of the resolution, of each region's network."""
     similarity: float = 20.0
     """Of the local correlation of fixed and warped image."""
     overlap: float = 200.0
@@ -57,9 +60,11 @@ class Config:
 class Region(nn.Module):
     """A pair of images, cut to one region, to the mean and the log-variance of a velocity at half resolution."""
 
-    def __init__(self, channels: int, dims: int) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], dims: int) -> None:
         super().__init__()
-        encoder, decoder = ((), (16,), (32,), (32,), (32, 32)), ((32,), (32,), (32, 16))
+        *upper, deepest = widths
+        encoder = ((), *((width,) for width in upper), (deepest, deepest))
+        decoder = (*((width,) for width in upper[:0:-1]), (upper[1], upper[0]))
         self.features = UNet(2 * channels, encoder, decoder, dims=dims)
         self.mean = head(self.features.width, dims, dims=dims, size=3, spread=1e-5)
         self.log_variance = head(self.features.width, dims, dims=dims, size=3, spread=1e-10)
@@ -74,33 +79,35 @@ class Region(nn.Module):
 class Regions(nn.Module):
     """A network per region; as a graph it gives the mean velocities, one region after the other."""
 
-    def __init__(self, count: int, channels: int, dims: int) -> None:
+    def __init__(self, count: int, channels: int, widths: Sequence[int], dims: int) -> None:
         super().__init__()
-        self.each = nn.ModuleList(Region(channels, dims) for _ in range(count))
+        self.each = nn.ModuleList(Region(channels, widths, dims) for _ in range(count))
 
     def distributions(self, pairs: Float[Tensor, "b r c *grid"]) -> tuple[Tensor, Tensor]:
         """μ and s of every region: (b, r, d, half the grid)."""
         found = [network(pairs[:, k]) for k, network in enumerate(self.each)]
         return torch.stack([mean for mean, _ in found], dim=1), torch.stack([s for _, s in found], dim=1)
 
-    def forward(self, *images: Tensor) -> Float[Tensor, "b v *half"]:
-        """Velocities from the fixed and the moving image, and the labels of both where there are regions."""
-        mean, _ = self.distributions(within(*images))
+    def forward(
+        self, fixed: Tensor, moving: Tensor, fixed_labels: Tensor | None = None, moving_labels: Tensor | None = None
+    ) -> Float[Tensor, "b v *half"]:
+        """Velocities from both images, and the labels of both where there are regions."""
+        mean, _ = self.distributions(within(fixed, moving, fixed_labels, moving_labels))
         return mean.flatten(1, 2)
 
 
 class Ddir(Method):
     """The recipe: ``regions``, and ``segment`` for the labels that a user does not give."""
 
-    multiple = 16
     departures = ("b", "d", "e")
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = c = config
+        self.multiple = 2 ** max(len(c.widths), 3)
         self.field = FieldKind("region_velocity" if c.regions else "velocity", squarings=c.squarings, scale=2)
         self.requires = ("fixed_labels", "moving_labels") if c.regions else ()
-        self.networks = nn.ModuleDict({"regions": Regions(c.classes if c.regions else 1, c.channels, c.dims)})
+        self.networks = nn.ModuleDict({"regions": Regions(c.classes if c.regions else 1, c.channels, c.widths, c.dims)})
         if c.segment_rounds:
             self.networks["segment"] = ImageToLogits(light_unet(c.channels, dims=c.dims), c.classes, c.dims)
 
@@ -142,8 +149,8 @@ class Ddir(Method):
         c = self.config
         fixed, moving = batch.pair()
         of_fixed, of_moving = self._labels(batch)
-        given = (of_fixed, of_moving) if c.regions else ()
-        mean, log_variance = self.regions.distributions(within(fixed, moving, *given))
+        pairs = within(fixed, moving, of_fixed, of_moving) if c.regions else within(fixed, moving)
+        mean, log_variance = self.regions.distributions(pairs)
         z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
         field = self.composed(z, of_fixed)
         self.watch(field_voxels=field.detach().norm(dim=1).mean())
@@ -172,13 +179,15 @@ class Ddir(Method):
 
 
 def within(
-    fixed: Float[Tensor, "b c *grid"], moving: Float[Tensor, "b c *grid"], *labels: Float[Tensor, "b r *grid"]
+    fixed: Float[Tensor, "b c *grid"],
+    moving: Float[Tensor, "b c *grid"],
+    fixed_labels: Float[Tensor, "b r *grid"] | None = None,
+    moving_labels: Float[Tensor, "b r *grid"] | None = None,
 ) -> Float[Tensor, "b r c *grid"]:
     """(M·1_k, F·1_k) of every region k, each image cut along its own labels; without labels one region: everything."""
-    if not labels:
+    if fixed_labels is None or moving_labels is None:
         return torch.cat([moving, fixed], dim=1).unsqueeze(1)
-    of_fixed, of_moving = labels
-    return torch.cat([cut(moving, of_moving), cut(fixed, of_fixed)], dim=2)
+    return torch.cat([cut(moving, moving_labels), cut(fixed, fixed_labels)], dim=2)
 
 
 METHOD = Ddir

@@ -45,6 +45,7 @@ class PairField:
 
     inverse: the way back, where the network gave it too. probabilities: of "fixed" and "moving", where the graph gave them.
     maps: what the network looked at in "fixed" and "moving", where that were not the images themselves.
+    smooth: why one smooth field stands in for one of regions; None where it does not.
     """
 
     pair: Pair
@@ -52,6 +53,7 @@ class PairField:
     inverse: Float32[np.ndarray, "3 i j k"] | None = None
     probabilities: Mapping[str, Probabilities] = field(default_factory=dict)
     maps: Mapping[str, Float32[np.ndarray, "c i j k"]] = field(default_factory=dict)
+    smooth: str | None = None
 
     def both_ways(self) -> tuple[DisplacementField, DisplacementField]:
         """The field and its inverse in mm, on a grid with a margin in which both fade to nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Float32
 
 from jrscli.errors import InputError, ModelError
 from jrscli.progress import Progress, silent
-from jrscli.roles import FIELDS, INPUTS, ON_MAPS
+from jrscli.roles import FIELDS, INPUTS, ON_MAPS, SMOOTH
 from jrscli.runtime.card import Input
 from jrscli.runtime.field import displacement, inverse_of
 from jrscli.runtime.pair import Pair, PairField, pair_up
@@ -21,6 +22,9 @@ from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
+
+LEAST_SURE = 0.8
+"""Where the labels are less sure than this on average, no field is pasted together along them."""
 
 
 class Predictor:
@@ -38,8 +42,9 @@ class Predictor:
 
     @cached_property
     def registering(self) -> str | None:
-        """The graph that gives a field."""
-        return next((name for name, graph in self.card.graphs.items() if set(graph.outputs) & set(FIELDS)), None)
+        """The graph that gives a field; not the one that is there for when its labels are not to be trusted."""
+        fields = [name for name, graph in self.card.graphs.items() if set(graph.outputs) & set(FIELDS)]
+        return next((name for name in fields if name != SMOOTH), None)
 
     @cached_property
     def mapping(self) -> str | None:
@@ -121,20 +126,26 @@ class Predictor:
             else:
                 raise self._missing(role)
         outputs = self.runner.run(name, inputs, progress)
-        raw = next(outputs[role] for role in FIELDS if role in outputs)
-        if self.card.grid.dims == 2:
-            raw = _in_plane(raw)
         seen = {
             side: Probabilities(softmax(outputs[f"{side}_logits"]), pair.fixed_grid, self.card.labels)
             for side in images
             if f"{side}_logits" in outputs
         }
         meaning, shape = self.card.field, pair.fixed_grid.shape
-        regions = None
+        regions, smooth = None, None
         if meaning.kind == "region_velocity":
             chooser = seen.get(meaning.compose)
-            regions = _hard(chooser.array) if chooser else inputs.get(f"{meaning.compose}_labels")
-        return PairField(pair, displacement(raw, meaning, shape, regions), inverse_of(raw, meaning, shape), seen, maps)
+            regions = _hard(chooser.array) if chooser else inputs[f"{meaning.compose}_labels"]
+            smooth = doubt(regions, chooser) if SMOOTH in self.card.graphs else None
+        if smooth:
+            needed = self.card.graphs[SMOOTH].inputs
+            outputs = self.runner.run(SMOOTH, {role: images[role] for role in needed}, progress)
+            meaning = replace(meaning, kind="velocity")
+        raw = next(outputs[role] for role in FIELDS if role in outputs)
+        if self.card.grid.dims == 2:
+            raw = _in_plane(raw)
+        found = displacement(raw, meaning, shape, regions)
+        return PairField(pair, found, inverse_of(raw, meaning, shape), seen, maps, smooth)
 
     def _registering(self) -> str:
         if self.registering is None:
@@ -145,8 +156,9 @@ class Predictor:
         self, role: str, spec: Input, pair: Pair, labels: LabelMap | None, probabilities: Probabilities | None
     ) -> Float32[np.ndarray, "c i j k"]:
         if labels is not None:
+            hard = _hard if self.card.field.kind == "region_velocity" else np.asarray
             transform = Transform((pair.start,)) if role.startswith("moving") else None
-            return prepared_labels(labels, pair.fixed_grid, spec.channels, self.card.labels, transform)
+            return hard(prepared_labels(labels, pair.fixed_grid, spec.channels, self.card.labels, transform))
         if probabilities is None:
             raise self._missing(role)
         maps = _hard(probabilities.array) if role.endswith("labels") else probabilities.array
@@ -156,6 +168,22 @@ class Predictor:
         option = INPUTS[role].option
         hint = f"give it with {option} FILE" if option and option.startswith("--") else "this version of jrs cannot supply it"
         return InputError(f"{self.model.title} needs {INPUTS[role].meaning} ({role})", code="role.missing", hint=hint)
+
+
+def doubt(regions: Float32[np.ndarray, "r i j k"], seen: Probabilities | None) -> str | None:
+    """Why regions (background first) are not to be trusted with composing a field; None where they are.
+
+    seen: what they were made from, where the model made them.
+    """
+    empty = [n for n, region in enumerate(regions) if not region.any()]
+    if empty:
+        return f"region {empty[0]} of {len(regions)} is empty"
+    if seen is not None:
+        inside = seen.array.argmax(axis=0) > 0
+        sure = float(seen.array.max(axis=0)[inside].mean())
+        if sure < LEAST_SURE:
+            return f"the labels are {sure:.2f} sure on average, below {LEAST_SURE:g}"
+    return None
 
 
 _LIST = "see what each model does with: jrs models list"

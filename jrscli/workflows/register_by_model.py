@@ -72,6 +72,8 @@ def register_by_model(
         moving_probabilities=seen[1] if seen else None,
         progress=progress,
     )
+    if found.smooth:
+        notices += (Notice("model.smooth", f"one smooth field in place of one per region: {found.smooth}"),)
     if guidance and not steps:
         words = "labels and landmarks steer the steps of refinement only, and there are none"
         notices += (Notice("guide.unused", words),)

@@ -103,3 +103,56 @@ def test_nothing_happens_without_amounts():
     none = Augmentation(0, 0, 0, 0, 5, 0, 0, 0, chance=1)
     found, _ = augment(image, torch.zeros(2, 8, 8, 8), none, torch.Generator().manual_seed(0))
     assert torch.allclose(found, image, atol=1e-5)
+
+
+def visits(study, **changes):
+    """Patients a, b, c with two images each, and one patient with one image."""
+    names = ["a", "a", "b", "b", "c", "c", "d"]
+    cases = [
+        {"patient": name, "image": f"images/case_{n}.nii.gz", "labels": f"labels/case_{n}.nii.gz"}
+        for n, name in enumerate(names)
+    ]
+    return {"images": None, "label_files": None, "cases": cases, "pairs": "visits", **changes}
+
+
+@pytest.mark.parametrize("kind", ["pairs", "labelled-pairs"])
+def test_two_visits_of_one_patient_in_both_orders(study, kind):
+    drawn = sampler(study, changes=visits(study))
+    every = [drawn.cases[n].image for n in range(7)]
+    seen = set()
+    for n in range(40):
+        batch = drawn.draw(kind, 0, n, 0, 0)
+        seen.add(tuple(next(k for k, image in enumerate(every) if (image == one[0].numpy()).all()) for one in batch.pair()))
+    assert seen == {(0, 1), (1, 0), (2, 3), (3, 2), (4, 5), (5, 4)}
+
+
+def test_two_visits_are_moved_alike_and_coloured_each_on_its_own(study):
+    """What lies between them is left as it was: labels that were equal stay equal."""
+    cases = visits(study)["cases"]
+    cases[1] = {**cases[0]}
+    amounts = Augmentation(chance=1.0)
+    drawn = sampler(study, changes=visits(study, cases=cases[:4]), augmentation=amounts)
+    batches = [drawn.draw("pairs", 0, n, 0, 0) for n in range(10)]
+    first = drawn.cases[0].labels
+    same_patient = [b for b in batches if torch.equal(b.fixed_labels, b.moving_labels)]
+    assert 0 < len(same_patient) < 10
+    for batch in same_patient:
+        assert not torch.equal(batch.fixed, batch.moving)
+        assert (batch.fixed_labels[0].argmax(0).numpy() != first).any()
+
+
+def test_a_data_list_of_visits_without_any_is_refused(study):
+    with pytest.raises(UsageError) as caught:
+        sampler(study, changes={"pairs": "visits"}).draw("pairs", 0, 0, 0, 0)
+    assert caught.value.code == "data.labels"
+
+
+def test_thick_slices_are_moved_within_themselves():
+    """Every slice is made of itself alone."""
+    image = torch.arange(6.0).view(1, 1, 1, 6).expand(1, 8, 8, 6) / 10
+    generator = torch.Generator().manual_seed(1)
+    amounts = Augmentation(chance=1.0, gamma=0, gain=0, noise=0, in_plane=True, shift_voxels=5)
+    assert torch.allclose(augment(image, image, amounts, generator)[1], image, atol=1e-6)
+    generator.manual_seed(1)
+    ramp = torch.arange(8.0).view(1, 8, 1, 1).expand(1, 8, 8, 6) / 10
+    assert not torch.allclose(augment(ramp, ramp, amounts, generator)[1], ramp, atol=0.05)
