@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -32,7 +32,7 @@ class Plan:
 
     shrinks: the grid of each level, as multiples of the smallest voxel size; steps: how many on each.
     step_voxels: the longest step. smoothness: weight of the diffusion term.
-    update_sigma: how smooth a step is, voxels; opposite_sigma: the same for the opposite direction.
+    update_sigma: how smooth a step is, voxels.
     radius: half the window of the local correlation, voxels of the finest axis. noise: see `LocalCorrelation`.
     both_ways: average with the inverse of the opposite field after every level; twice the work.
     """
@@ -41,7 +41,6 @@ class Plan:
     steps: tuple[int, ...] = (60, 60, 40)
     step_voxels: float = 0.4
     update_sigma: float = 3.0
-    opposite_sigma: float = 3.0
     smoothness: float = 0.3
     radius: float = 2.0
     noise: float = 0.01
@@ -87,8 +86,7 @@ def deform(
         start = fixed.new_zeros(1, 3, *level.size) if field is None else resize_field(field, level.size)
         field = level.onto(FIXED, start, plan, steps, tick)
         if plan.both_ways:
-            other = replace(plan, update_sigma=plan.opposite_sigma)
-            opposite = unfolded(level.onto(MOVING, invert(start), other, steps, tick))
+            opposite = unfolded(level.onto(MOVING, invert(start), plan, steps, tick))
             field = unfolded((field + invert(opposite)) / 2)
     assert field is not None
     return resize_field(field, fixed.shape[2:])

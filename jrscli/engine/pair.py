@@ -31,7 +31,7 @@ from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import Volume
 
 SMALL = 150_000
-"""A grid of fewer voxels shows one structure in few of them: one direction takes finer steps there, see engine.md."""
+"""A grid of fewer voxels shows one structure in few of them: steps are finer there, see engine.md."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,25 @@ class Effort:
 
     voxels: of the working grid. shrinks, steps: the levels of the deformable stage.
     finest_updates: voxels times steps on the last level; a small image gets up to as many steps there as on the level before, a
-    large one at least a third of that.
+    large one at least a third of that. both_ways: see `Plan`.
     """
 
     voxels: int
     shrinks: tuple[int, ...]
     steps: tuple[int, ...]
     finest_updates: float
+    both_ways: bool = True
 
     def plan(self, grid: Geometry) -> Plan:
         """The plan for a working grid."""
         most = self.steps[-1]
         last = int(min(most, max(most / 3, self.finest_updates / np.prod(grid.shape))))
-        plan = Plan(shrinks=self.shrinks, steps=(*self.steps, last))
+        plan = Plan(shrinks=self.shrinks, steps=(*self.steps, last), both_ways=self.both_ways)
         return replace(plan, update_sigma=2.0, smoothness=0.15) if np.prod(grid.shape) < SMALL else plan
 
 
 EFFORTS = {
-    "fast": Effort(200_000, (4, 2, 1), (50, 40), 4e6),
+    "fast": Effort(200_000, (4, 2, 1), (30, 20), 1.2e6, both_ways=False),
     "balanced": Effort(1_100_000, (4, 2, 1), (60, 60), 20e6),
     "best": Effort(2_500_000, (8, 4, 2, 1), (60, 80, 80), 100e6),
 }
