@@ -18,7 +18,7 @@ from jrscli.nn.overlap import cross_entropy, soft_dice
 from jrscli.nn.regions import cut, hard, pasted
 from jrscli.nn.similarity import local_correlation
 from jrscli.nn.smoothness import velocity_divergence
-from jrscli.nn.unet import UNet, head, light_unet
+from jrscli.nn.unet import half_unet, head, light_unet
 from jrscli.nn.warp import integrate, resize_field, warp
 from jrscli.recipe import Batch, FieldKind, Graph, Method, Stage, Terms, Turn
 
@@ -62,10 +62,7 @@ class Region(nn.Module):
 
     def __init__(self, channels: int, widths: Sequence[int], dims: int) -> None:
         super().__init__()
-        *upper, deepest = widths
-        encoder = ((), *((width,) for width in upper), (deepest, deepest))
-        decoder = (*((width,) for width in upper[:0:-1]), (upper[1], upper[0]))
-        self.features = UNet(2 * channels, encoder, decoder, dims=dims)
+        self.features = half_unet(2 * channels, widths, dims=dims)
         self.mean = head(self.features.width, dims, dims=dims, size=3, spread=1e-5)
         self.log_variance = head(self.features.width, dims, dims=dims, size=3, spread=1e-10)
         nn.init.constant_(self.log_variance.get_parameter("bias"), -10.0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 
 def hard(maps: Float[Tensor, "b r *grid"]) -> Float[Tensor, "b r *grid"]:
     """1 where a map is the largest one, 0 elsewhere; without gradient. At every voxel the channels sum to one."""
-    return functional.one_hot(maps.argmax(1), maps.shape[1]).movedim(-1, 1).to(maps)
+    number = torch.arange(maps.shape[1], device=maps.device).view(1, -1, *(1,) * (maps.ndim - 2))
+    return (maps.argmax(1, keepdim=True) == number).to(maps)
 
 
 def cut(image: Float[Tensor, "b c *grid"], regions: Float[Tensor, "b r *grid"]) -> Float[Tensor, "b r c *grid"]:

@@ -130,6 +130,17 @@ def voxelmorph2_unet(inputs: int, *, dims: int = 3) -> UNet:
     return UNet(inputs, encoder, ((32,), (32,), (32, 32), (16, 16)), dims=dims)
 
 
+def half_unet(inputs: int, widths: Sequence[int] = (16, 32, 32, 32), *, dims: int = 3) -> UNet:
+    """The U-Net of VoxelMorph-diff: ``widths`` at 1/2, 1/4 … of the resolution, and back up to 1/2.
+
+    Source: Dalca et al., MICCAI 2018, doi:10.1007/978-3-030-00928-1_82.
+    """
+    *upper, deepest = widths
+    encoder = ((), *((width,) for width in upper), (deepest, deepest))
+    decoder = (*((width,) for width in upper[:0:-1]), (upper[1], upper[0]))
+    return UNet(inputs, encoder, decoder, dims=dims)
+
+
 def light_unet(inputs: int, *, dims: int = 3) -> UNet:
     """The light segmentation U-Net of DeepAtlas: max pooling down, transposed convolutions up.
 

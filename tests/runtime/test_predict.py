@@ -8,7 +8,7 @@ import pytest
 from jrscli.errors import ExitCode, InputError, ModelError
 from jrscli.runtime.card import Field, Grid, Input, Window
 from jrscli.runtime.pair import letters_of
-from jrscli.runtime.predict import Predictor
+from jrscli.runtime.predict import Predictor, doubt
 from jrscli.runtime.probabilities import Probabilities, softmax
 from jrscli.runtime.store import read_model
 from jrscli.spatial.affine import AffineTransform
@@ -192,3 +192,20 @@ def test_a_model_is_not_asked_for_what_it_cannot_do(predictor, blob, oblique):
 
 def test_letters_say_where_axes_point(geometry):
     assert np.allclose(geometry.oriented(letters_of(geometry)).affine, geometry.affine)
+
+
+def doubtful(array, confidence):
+    maps = np.where(np.asarray(array)[None] == np.arange(3)[:, None, None, None], confidence, (1 - confidence) / 2)
+    return Probabilities(maps.astype(np.float32), Geometry(np.shape(array), np.eye(4)), ("background", "a", "b"))
+
+
+def test_labels_are_doubtful_where_one_is_missing_or_none_is_sure():
+    array = np.zeros((6, 5, 4), int)
+    array[1], array[2] = 1, 2
+    regions = (array[None] == np.arange(3)[:, None, None, None]).astype(np.float32)
+    assert doubt(regions, doubtful(array, 0.9)) is None
+    assert doubt(regions, None) is None
+    assert "0.60 sure" in doubt(regions, doubtful(array, 0.6))
+    regions[0] += regions[2]
+    regions[2] = 0
+    assert doubt(regions, None) == "region 2 of 3 is empty"

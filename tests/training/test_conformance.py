@@ -26,6 +26,7 @@ PARAMETERS = {
     "deeprs": 3_222_999,
     "istn": 774_410,
     "jrss": 2_024_625,
+    "sddir": 458_269,
     "siamese": 2_102_070,
 }
 """With the default config: a change of a network is seen here first."""
@@ -36,6 +37,7 @@ SHORT = {
     "deeprs": {"width": 4, "warm_up": 1, "rounds": 2},
     "istn": {"size": [32, 32, 32], "rounds": 2},
     "jrss": {"pretrain_register": 1, "pretrain_teacher": 1, "self_training": 1, "joint_rounds": 2},
+    "sddir": {"classes": 3, "size": [32, 32, 32], "segment_widths": [4, 8], "widths": [4, 8, 8], "rounds": 2},
     "siamese": {"widths": [4, 6, 8], "segment_rounds": 1, "joint_rounds": 2},
 }
 """A config for the grid of the study with which the last stage takes two rounds, and every other one."""
