@@ -58,6 +58,7 @@ def test_help_imports_nothing_heavy():
         "convert",
         "info",
         "demo",
+        "batch",
         "report",
         "doctor",
         "models",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jrscli.cli import (
+    batch,
     convert,
     demo,
     doctor,
@@ -65,6 +66,7 @@ _add("register", short_help="Move one image onto another.")(register.register)
 _add("propagate-contours", short_help="Carry contours to daily images.")(propagate_contours.propagate_contours)
 _add("segment", short_help="Contour an image by a model or by atlases.")(segment.segment)
 _add("evaluate", short_help="Compare contours or landmarks: table, CSV, JSON.")(evaluate.evaluate)
+commands.add_typer(batch.commands, name="batch", short_help="Run one of these on a folder of patients or a list.")
 _add("report", short_help="Show earlier runs as one page.")(report.report)
 _add("warp", short_help="Apply a saved transform.")(warp.warp)
 commands.add_typer(convert.commands, name="convert", short_help="Convert series, contours, fields, transforms.")

@@ -92,6 +92,14 @@ AssignUids = Annotated[
 ]
 
 
+class PairName(StrEnum):
+    """How the series of a patient are paired."""
+
+    planning = "planning-to-each"
+    date = "date"
+    modality = "modality"
+
+
 class GateMode(StrEnum):
     """What a failed check does."""
 

@@ -60,6 +60,10 @@ class Talk:
         if not self.quiet:
             self._write(line)
 
+    def line(self, line: str) -> None:
+        """A line on stderr, quiet or not."""
+        self._write(line)
+
     def detail(self, line: str) -> None:
         """A line for a curious person (-v)."""
         if self.verbose:

@@ -57,6 +57,15 @@ class Partial:
                 parent.rmdir()
 
 
+def sweep(parent: Path) -> None:
+    """Remove what killed processes of this machine left half-written in a folder, for whatever target."""
+    pattern = re.compile(rf"\..*\.{_host()}-(\d+)-[0-9a-f]{{6}}\.partial")
+    for entry in list(parent.iterdir()):
+        match = pattern.fullmatch(entry.name)
+        if match and entry.name not in _OWN and not _is_alive(int(match[1])):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
 def unwritable(path: Path, error: OSError) -> WriteError:
     """The error for a place that cannot be written, with the system's reason."""
     reasons = {FileExistsError: "a file of that name is in the way", NotADirectoryError: "a part of the path is a file"}

@@ -90,6 +90,8 @@ def _stage(files: Any, folder: Path) -> None:
     given = Dose(Volume(np.ones(files.moving.shape, np.float32), files.moving), "GY", "", kept)
     write_dose(given.volume, given, series[1], folder / "dose.dcm")
     write_rigid(AffineTransform.identity(), *series, folder / "REG.dcm")
+    (folder / "out").mkdir()
+    (folder / "out" / "batch.jsonl").write_text('{"case": "a", "status": "ok", "out": null}\n')
     for name in ("jrs-out/fixed", "monday", "tuesday"):
         (folder / name).mkdir(parents=True)
         (folder / name / "run.json").write_text('{"jrs": "1.0", "command": "register", "status": "ok"}')
@@ -108,8 +110,9 @@ def models(make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.
             archive.write(file, file.name)
 
 
-LONG = {("demo",), ("train",), ("export",)}
-"""Their examples take minutes; they have tests of their own."""
+TASKS = ("register", "propagate-contours", "segment", "evaluate")
+LONG = {("demo",), ("train",), ("export",), *(("batch", task) for task in TASKS)}
+"""Their examples take long, or other processes; they have tests of their own."""
 
 
 @pytest.mark.parametrize(("path", "one"), [leaf for leaf in LEAVES if leaf[0] not in LONG], ids=str)

@@ -17,6 +17,7 @@ COMMANDS = (
     "info",
     "demo",
     "doctor",
+    "batch register",
     "convert series",
     "models list",
 )
