@@ -150,7 +150,10 @@ class Wanted:
             run.note([Notice("seg.lost", "every region is empty, so no segmentation is written")])
             return
         path, grid = results.add("seg", "SEG_space-fixed.dcm"), target.volume.geometry
-        run.note(write_segmentation(masks, target.series, grid, path, kind=self.seg_kind.value, label=label, origin=origin))
+        notices = write_segmentation(
+            masks, target.series, grid, path, kind=self.seg_kind.value, label=label, origin=origin, seed=run.uid_seed
+        )
+        run.note(notices)
 
 
 def _check_series(option: str, *images: ImageFile) -> None:
@@ -184,13 +187,13 @@ def write_registration_object(
     assert fixed.series is not None
     assert moving.series is not None
     if kind is RegKind.rigid:
-        run.note(write_rigid(transform.as_affine(), fixed.series, moving.series, path, failed=failed))
+        run.note(write_rigid(transform.as_affine(), fixed.series, moving.series, path, failed=failed, seed=run.uid_seed))
         run.record.facts["registration_object"] = {"kind": "rigid"}
         return
     from jrscli.spatial.subsample import subsample
 
     found = subsample(transform, fixed.volume.geometry, tolerance_mm=accuracy_mm)
-    run.note(write_deformable(found.field, fixed.series, moving.series, path, failed=failed))
+    run.note(write_deformable(found.field, fixed.series, moving.series, path, failed=failed, seed=run.uid_seed))
     grid = found.field.geometry
     run.record.facts["registration_object"] = {
         "kind": "deformable",
@@ -218,7 +221,8 @@ def warp_dose_file(
         run.note([Notice("dose.plan", "the given dose names no plan, without which an RTDOSE is not valid: written as NIfTI")])
     if series is not None and dose.names_plan:
         rigid = image_map.is_linear and image_map.as_affine().is_rigid()
-        run.note(write_dose(moved.volume, dose, series, results.add("dose", f"{name}.dcm"), rigid=rigid))
+        where = results.add("dose", f"{name}.dcm")
+        run.note(write_dose(moved.volume, dose, series, where, rigid=rigid, seed=run.uid_seed))
     else:
         write_image(moved.volume, results.add("dose", f"{name}.nii.gz"))
     unit = "Gy" if dose.units == "GY" else "relative"

@@ -81,6 +81,7 @@ def evaluate(
     output: options.Output = None,
     exist: options.Exist = options.ExistRule.suffix,
     json: options.Json = False,
+    deterministic: options.Deterministic = False,
     progress: options.Progress = options.ProgressKind.auto,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -130,7 +131,7 @@ def evaluate(
         "rules": len(asked.rules),
     }
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
-        run = Run("evaluate", talk, chosen, reading=Reading(resample_irregular, assign_uids))
+        run = Run("evaluate", talk, chosen, reading=Reading(resample_irregular, assign_uids), deterministic=deterministic)
         found, material = assess(run, asked)
         for evaluation in found.evaluations:
             run.note(evaluation.notices)

@@ -19,6 +19,7 @@ from jrscli.cli import (
     propagate_contours,
     register,
     report,
+    rerun,
     segment,
     train,
     warp,
@@ -68,6 +69,7 @@ _add("segment", short_help="Contour an image by a model or by atlases.")(segment
 _add("evaluate", short_help="Compare contours or landmarks: table, CSV, JSON.")(evaluate.evaluate)
 commands.add_typer(batch.commands, name="batch", short_help="Run one of these on a folder of patients or a list.")
 _add("report", short_help="Show earlier runs as one page.")(report.report)
+_add("rerun", short_help="Do a recorded run again and compare.")(rerun.rerun)
 _add("warp", short_help="Apply a saved transform.")(warp.warp)
 commands.add_typer(convert.commands, name="convert", short_help="Convert series, contours, fields, transforms.")
 _add("info", short_help="Say what a file or folder is.")(info.info)

@@ -61,6 +61,14 @@ Threads = Annotated[
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where to compute.", rich_help_panel=_COMMON)
 ]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic",
+        help="Equal runs give equal files: one thread, UIDs and dates from the content.",
+        rich_help_panel=_COMMON,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of what is random.", rich_help_panel=_COMMON)]
 Preset = Annotated[
     PresetName, typer.Option("--preset", help="fast for triage, balanced for daily work, best for plan adaptation.")
@@ -120,6 +128,11 @@ GateRules = Annotated[
 ]
 Report = Annotated[bool, typer.Option("--report/--no-report", help="Also write report.html.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Doubt is failure: --gate fail unless --gate says otherwise.")]
+
+
+def steady(threads: int | None, deterministic: bool) -> int | None:
+    """The threads to compute with: sums that several threads share differ in their last digits from run to run."""
+    return 1 if deterministic else threads
 
 
 def gate_mode(gate: GateMode | None, strict: bool) -> str:

@@ -89,6 +89,7 @@ def propagate_contours(
     device: options.Device = "auto",
     threads: options.Threads = None,
     seed: options.Seed = 0,
+    deterministic: options.Deterministic = False,
     progress: options.Progress = options.ProgressKind.auto,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -105,6 +106,7 @@ def propagate_contours(
 
       jrs propagate-contours plan.nii.gz labels.nii.gz day1.nii.gz day2.nii.gz
     """
+    threads = options.steady(threads, deterministic)
     chosen = {
         "preset": preset.value,
         "linear_only": linear_only,
@@ -134,13 +136,20 @@ def propagate_contours(
                 words = "DAILY and --labelled-frame exclude each other" if daily else "DAILY is missing"
                 hint = "name the daily image; or for a cine: jrs propagate-contours CINE LABELS --labelled-frame 0"
                 raise UsageError(words, code="usage.combination" if daily else "usage.missing", hint=hint)
-            carry_through(planning, contours, labelled_frame, output, exist.value, talk, chosen, settings)
+            settings = {**settings, "refine": refine} if refine is not None else settings
+            carry_through(planning, contours, labelled_frame, output, exist.value, talk, chosen, settings, model)
             return
         renaming = contour_options.Renaming.from_file(rename)
         documents, failed, closed = [], None, None
         for number, path in enumerate(daily):
             run = Run(
-                "propagate-contours", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids), privacy=private
+                "propagate-contours",
+                talk,
+                chosen,
+                threads,
+                reading=Reading(resample_irregular, assign_uids),
+                privacy=private,
+                deterministic=deterministic,
             )
             plan = run.image("planning", planning, select=choose(planning, select, 0))
             source = run.contours("contours", contours, plan, assume_aligned=assume_aligned)
@@ -270,9 +279,8 @@ def write_propagation(
         from jrscli.io.rtstruct_write import write_rtstruct
 
         path = results.add("rtstruct", "RS_space-fixed_propagated.dcm")
-        run.note(
-            [n for n in write_rtstruct(carried.structures, daily.series, daily.volume.geometry, path) if n.code != "rs.lost"]
-        )
+        notices = write_rtstruct(carried.structures, daily.series, daily.volume.geometry, path, seed=run.uid_seed)
+        run.note([notice for notice in notices if notice.code != "rs.lost"])
     if carried.labels is not None:
         write_labels(carried.labels, results.add("labels", "seg_space-fixed.nii.gz"))
     elif not daily.series:

@@ -72,6 +72,7 @@ def register(
     device: options.Device = "auto",
     threads: options.Threads = None,
     seed: options.Seed = 0,
+    deterministic: options.Deterministic = False,
     progress: options.Progress = options.ProgressKind.auto,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -91,6 +92,7 @@ def register(
 
       jrs register fixed.nii.gz moving.nii.gz --model hippocampus-jrs --refine 0
     """
+    threads = options.steady(threads, deterministic)
     chosen = {
         "preset": preset.value,
         "init": "reg" if reg else init if init in STARTS else "file",
@@ -113,6 +115,7 @@ def register(
             threads,
             reading=Reading(resample_irregular, assign_uids),
             privacy=private,
+            deterministic=deterministic,
         )
         start = _start(init, run)
         fixed_image = run.image("fixed", fixed, select=choose(fixed, select, 0))

@@ -46,14 +46,14 @@ def write_page(
         title,
         verdict,
         software_version(),
-        date.today().isoformat(),
+        "" if run.deterministic else date.today().isoformat(),
         inputs=run.record.inputs,
         v_mm=v_mm,
         remarks=[f"{notice.message} [{notice.code}]" for notice in run.record.notices],
         pictures=pictures(subject) if subject else (),
         tables=tables,
         cards=cards(subject, rows, verdict, dict(facts or {})),
-        record={**run.record.document(), "inputs": run.record.inputs},
+        record=_lasting(run) if run.deterministic else {**run.record.document(), "inputs": run.record.inputs},
         methods=methods,
         viewer=_viewer(subject) if subject else "",
     )
@@ -88,6 +88,11 @@ def regions_of(
             colour = colours.get(one.number) or colour_of(one.number)
             regions.append(Region(name, one.mask(one.box), (i, j, k), colour, dashed))
     return regions
+
+
+def _lasting(run: Run) -> dict[str, Any]:
+    """The record without what differs from run to run."""
+    return {key: value for key, value in run.record.document().items() if key != "timing"}
 
 
 def _viewer(subject: Subject) -> str:

@@ -32,7 +32,7 @@ class Run:
     """Reads inputs for a command and keeps its record.
 
     options: what the user asked for, without paths; written to run.json. reading: what to repair in DICOM images.
-    privacy: what of the patient is shown and written.
+    privacy: what of the patient is shown and written. deterministic: whether equal runs have to give equal files.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Run:
         *,
         reading: Reading = Reading(),
         privacy: Privacy = Privacy(),
+        deterministic: bool = False,
     ) -> None:
         from jrscli.cli.given import given_to
         from jrscli.io.run_record import RunRecord
@@ -51,8 +52,13 @@ class Run:
         self.talk = talk
         self.reading = reading
         self.privacy = privacy
+        self.deterministic = deterministic
+        # what is written in DICOM has UIDs and dates of its own, or with a seed those that follow from its content
+        self.uid_seed = "jrs" if deterministic else None
         given, fingerprint = given_to(command)
         resolved = {**options, **asdict(reading), **asdict(privacy), "threads": threads}
+        if deterministic:
+            resolved["deterministic"] = True
         self.record = RunRecord(command, resolved, given, fingerprint)
         self.note(privacy.shown())
         self._new_uids: list[tuple[str, Path, str | None]] = []

@@ -69,5 +69,6 @@ def write_network(run: Run, results: Results, found: ModelSegmentation, target: 
             label="JRS_NETWORK",
             series_description="jrs propagate-contours",
             origin=origin,
+            seed=run.uid_seed,
         )
         run.note(note)

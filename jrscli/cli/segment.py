@@ -52,6 +52,7 @@ def segment(
     device: options.Device = "auto",
     threads: options.Threads = None,
     seed: options.Seed = 0,
+    deterministic: options.Deterministic = False,
     progress: options.Progress = options.ProgressKind.auto,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -78,13 +79,15 @@ def segment(
             code="atlas.count",
             hint="give one --atlas-labels for each --atlas, in the same order",
         )
+    threads = options.steady(threads, deterministic)
     named = model_choice.recorded(model)
     chosen = {"preset": preset.value, "device": device, "seed": seed, "atlases": len(atlas), "model": named}
     wanted = dicom.Wanted(write_seg=write_seg, seg_kind=seg_kind)
     chosen |= {"write_seg": write_seg}
     private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
-        run = Run("segment", talk, chosen, threads, reading=Reading(resample_irregular, assign_uids), privacy=private)
+        reading = Reading(resample_irregular, assign_uids)
+        run = Run("segment", talk, chosen, threads, reading=reading, privacy=private, deterministic=deterministic)
         target = run.image("image", image, select=select, referred_by="a structure set")
         wanted.check(target, target)
         predictor = model_choice.predictor_for(
@@ -152,7 +155,14 @@ def write_segmentation(run: Run, results: Results, found: Segmentation, atlases:
         path = results.add("rtstruct", "RS_space-fixed_atlas.dcm")
         run.note(
             write_rtstruct(
-                structures, target.series, grid, path, label="JRS_ATLAS", series_description="jrs segment", origin=origin
+                structures,
+                target.series,
+                grid,
+                path,
+                label="JRS_ATLAS",
+                series_description="jrs segment",
+                origin=origin,
+                seed=run.uid_seed,
             )
         )
     best = found.similarities.index(max(found.similarities))

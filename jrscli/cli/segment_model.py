@@ -78,6 +78,7 @@ def _write(run: Run, results: Results, found: ModelSegmentation, target: ImageFi
                 label="JRS_NETWORK",
                 series_description="jrs segment",
                 origin=origin,
+                seed=run.uid_seed,
             )
         )
         if wanted.write_seg:

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from jrscli.errors import GeometryError, InputError, UsageError, WriteError
 from jrscli.io.content import existing, kind_of
+from jrscli.io.hdf5_times import without_times
 from jrscli.io.itk_image import itk_reader
 from jrscli.io.sidecar import Sidecar, write_sidecar
 from jrscli.spatial.displacement import DisplacementField
@@ -15,6 +16,7 @@ from jrscli.spatial.itk import array_from_image, geometry_from_image, image_from
 from jrscli.spatial.transform import Transform, to_itk
 
 TRANSFORM_ENDINGS = (".h5", ".hdf5", ".hdf", ".tfm", ".txt", ".mat")
+HDF5_ENDINGS = (".h5", ".hdf5", ".hdf")
 FIELD_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
@@ -31,7 +33,9 @@ def write_transform(transform: Transform, path: Path | str, sidecar: Sidecar | N
         itk = itk.GetNthTransform(0)  # this format holds one matrix, not a list
     try:
         sitk.WriteTransform(itk, str(path))
-    except RuntimeError as error:
+        if path.suffix.lower() in HDF5_ENDINGS:
+            without_times(path)
+    except (RuntimeError, OSError) as error:
         raise _unwritable(path) from error
     if sidecar:
         write_sidecar(sidecar, path)

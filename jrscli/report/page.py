@@ -112,7 +112,7 @@ def _banner(page: Page) -> str:
     return (
         f'<header class="banner {status}"><h1>{escape(status.replace("_", " "))}</h1>'
         f"<p>{escape(page.title)} — {FOR_REVIEW}</p><ul>{shown}{more}</ul>"
-        f'<p class="fine">{USE} · jrs {escape(page.version)} · {escape(page.date)}</p></header>'
+        f'<p class="fine">{USE} · jrs {escape(page.version)}{f" · {escape(page.date)}" if page.date else ""}</p></header>'
     )
 
 
