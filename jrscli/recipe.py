@@ -15,9 +15,10 @@ from jrscli.nn.regions import hard, pasted
 from jrscli.nn.warp import integrate, resize_field
 from jrscli.roles import FIELDS, GRAPHS, INPUTS, ON_MAPS, OUTPUTS
 
-Batches = Literal["pairs", "labelled", "labelled-pairs", "labelled-moving"]
+Batches = Literal["pairs", "labelled", "labelled-pairs", "labelled-moving", "sequences"]
 """What a stage draws: two cases each time (labels optional on either side), single labelled images (as ``fixed``), two labelled
-cases, or a labelled moving case and a fixed one that is unlabelled where there are such cases."""
+cases, a labelled moving case and a fixed one that is unlabelled where there are such cases, or pairs with the frames of a
+simulated heart beat between them."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Batch:
 
     classes_present: which foreground classes were drawn by the annotator at all, in every labelled image of the row.
     spacing: of the grid, mm.
+    sequence: frames 0 … T of a beat; frame 0 is ``fixed`` and frame ``moving_frame`` is ``moving``.
     """
 
     fixed: Float[Tensor, "b c *grid"]
@@ -39,6 +41,8 @@ class Batch:
     moving: Float[Tensor, "b c *grid"] | None = None
     moving_labels: Float[Tensor, "b classes *grid"] | None = None
     has_moving_labels: Bool[Tensor, "b"] | None = None
+    sequence: Float[Tensor, "b t c *grid"] | None = None
+    moving_frame: int = 0
 
     def pair(self) -> tuple[Tensor, Tensor]:
         """The fixed and the moving image. Raises ValueError naming the field in a batch of single images."""
@@ -138,7 +142,7 @@ class FieldKind:
 class Graph:
     """One exported graph: ``module`` takes its inputs in order and returns its outputs in order, named by roles.
 
-    channels: of the roles whose number is not told by the data: maps, what looks at them, the velocities of several regions.
+    channels: of the roles whose number is not told by the data: maps, what looks at them, states, velocities of regions.
     """
 
     name: str
@@ -198,6 +202,8 @@ class Method(nn.Module, ABC):
         """
         graph = next((graph for graph in self.graphs() if set(graph.outputs) & set(FIELDS)), None)
         given = {"fixed": fixed, "moving": moving}
+        if graph and "hidden" in graph.inputs:  # a sequence of one frame
+            given["hidden"] = fixed.new_zeros(len(fixed), graph.channels["hidden"], *fixed.shape[2:])
         segment = self.graph("segment")
         for side, image in (("fixed", fixed), ("moving", moving)):
             if graph and f"{side}_labels" in graph.inputs:

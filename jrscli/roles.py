@@ -5,6 +5,7 @@ Recipes name their batches and graphs by these words, cards list them, and the r
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -58,3 +59,8 @@ SMOOTH = "smooth"
 """The graph whose one smooth field stands in where labels that compose a field are empty or doubtful."""
 GRAPHS = ("register", "segment", "joint", "step", "synthesize", "transform", "align", "smooth")
 """What the graphs of a model may be called."""
+
+
+def output_name(role: str, inputs: Collection[str]) -> str:
+    """What an output is called in the file of a graph with these inputs: its role, or next_ROLE if an input has that name."""
+    return f"next_{role}" if role in inputs else role

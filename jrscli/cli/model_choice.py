@@ -11,6 +11,7 @@ from jrscli.cli.run import Run
 if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
     from jrscli.runtime.predict import Predictor
+    from jrscli.workflows.model_choice import Pick
 
 _PANEL = "Models"
 
@@ -71,6 +72,11 @@ def predictor_for(
         threads=threads,
         non_commercial=accept_license,
     )
+    return note_model(run, picked)
+
+
+def note_model(run: Run, picked: Pick) -> Predictor | None:
+    """Say and record which model does the work, and why."""
     run.note(picked.notices)
     predictor = picked.predictor
     if predictor is None:

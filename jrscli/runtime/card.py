@@ -82,7 +82,7 @@ class Card:
     @property
     def segments(self) -> bool:
         """Whether the model labels an image given alone."""
-        return any(set(graph.outputs) & {"logits"} for graph in self.graphs.values())
+        return any("logits" in graph.outputs and "hidden" not in graph.inputs for graph in self.graphs.values())
 
     @property
     def modalities(self) -> tuple[str, ...]:

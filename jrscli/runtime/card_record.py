@@ -42,7 +42,10 @@ class File:
 
 @dataclass(frozen=True)
 class Trained:
-    """How the weights came about. data: the name of the set; split: which part of it; config: the file of settings."""
+    """How the weights came about. data: the name of the set; split: which part of it; config: the file of settings.
+
+    simulation: parameters of what was simulated while it learned; none where nothing was.
+    """
 
     data: str
     licence: str
@@ -51,6 +54,7 @@ class Trained:
     config: str
     version: str
     date: str
+    simulation: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

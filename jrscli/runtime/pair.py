@@ -46,6 +46,7 @@ class PairField:
     inverse: the way back, where the network gave it too. probabilities: of "fixed" and "moving", where the graph gave them.
     maps: what the network looked at in "fixed" and "moving", where that were not the images themselves.
     smooth: why one smooth field stands in for one of regions; None where it does not.
+    hidden: what the graph wants back with the next frame of a sequence.
     """
 
     pair: Pair
@@ -54,6 +55,7 @@ class PairField:
     probabilities: Mapping[str, Probabilities] = field(default_factory=dict)
     maps: Mapping[str, Float32[np.ndarray, "c i j k"]] = field(default_factory=dict)
     smooth: str | None = None
+    hidden: Float32[np.ndarray, "c i j k"] | None = None
 
     def both_ways(self) -> tuple[DisplacementField, DisplacementField]:
         """The field and its inverse in mm, on a grid with a margin in which both fade to nothing."""

@@ -54,7 +54,13 @@ class Predictor:
     @cached_property
     def segmenting(self) -> str | None:
         """The graph that labels one image."""
-        return next((name for name, graph in self.card.graphs.items() if "logits" in graph.outputs), None)
+        graphs = self.card.graphs.items()
+        return next((name for name, graph in graphs if "logits" in graph.outputs and "hidden" not in graph.inputs), None)
+
+    @cached_property
+    def remembers(self) -> bool:
+        """Whether the graph that registers is run over a sequence, handing on a state from frame to frame."""
+        return "hidden" in self.card.graphs[self._registering()].inputs
 
     def segment(self, image: Volume, *, grid: Geometry | None = None, progress: Progress = silent) -> Probabilities:
         """Where the labels probably are in the image, on the network's grid for it, or on ``grid``.
@@ -101,10 +107,12 @@ class Predictor:
         moving_labels: LabelMap | None = None,
         fixed_probabilities: Probabilities | None = None,
         moving_probabilities: Probabilities | None = None,
+        hidden: Float32[np.ndarray, "c i j k"] | None = None,
         progress: Progress = silent,
     ) -> PairField:
         """The field that takes ``pair.moving`` onto ``pair.fixed``.
 
+        hidden: what the frame before gave, for a graph that remembers; without it this is the first frame.
         Labels that the graph needs are those given, else the most probable ones. Probabilities lie on the grid of the pair.
 
         Raises InputError `role.missing` naming the option that supplies what is missing.
@@ -123,6 +131,9 @@ class Predictor:
                 inputs[role] = images[role]
             elif side in given and what in ("labels", "probabilities"):
                 inputs[role] = self._labels(role, spec, pair, *given[side])
+            elif role == "hidden":
+                empty = np.zeros((spec.channels, *pair.fixed_grid.shape), np.float32)
+                inputs[role] = empty if hidden is None else hidden
             else:
                 raise self._missing(role)
         outputs = self.runner.run(name, inputs, progress)
@@ -145,7 +156,7 @@ class Predictor:
         if self.card.grid.dims == 2:
             raw = _in_plane(raw)
         found = displacement(raw, meaning, shape, regions)
-        return PairField(pair, found, inverse_of(raw, meaning, shape), seen, maps, smooth)
+        return PairField(pair, found, inverse_of(raw, meaning, shape), seen, maps, smooth, outputs.get("hidden"))
 
     def _registering(self) -> str:
         if self.registering is None:

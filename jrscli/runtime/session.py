@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jrscli.errors import ModelError, Notice
+from jrscli.roles import output_name
 from jrscli.runtime.card_graph import Graph
 from jrscli.runtime.providers import load_session
 from jrscli.runtime.store import Model
@@ -39,7 +40,8 @@ class Session:
             ) from None
         self._types = {entry.name: _FLOATS.get(entry.type, np.float32) for entry in self._session.get_inputs()}
         outputs = [entry.name for entry in self._session.get_outputs()]
-        for words, found, wanted in (("takes", self._types, self.graph.inputs), ("gives", outputs, self.graph.outputs)):
+        self._outputs = [output_name(role, self.graph.inputs) for role in self.graph.outputs]
+        for words, found, wanted in (("takes", self._types, self.graph.inputs), ("gives", outputs, self._outputs)):
             if set(found) != set(wanted):
                 raise ModelError(
                     f"the graph {self.graph.file} {words} {', '.join(found)} where its card says {', '.join(wanted)}",
@@ -57,7 +59,7 @@ class Session:
             array = np.asarray(inputs[role])
             feed[role] = np.ascontiguousarray(array[..., 0] if self._flat else array, self._types[role])
         try:
-            found = self._session.run(list(self.graph.outputs), feed)
+            found = self._session.run(self._outputs, feed)
         except Exception as error:
             raise _failed(error, self.graph.file) from None
         arrays = (np.asarray(array, np.float32) for array in found)

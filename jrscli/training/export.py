@@ -15,7 +15,7 @@ import torch
 
 from jrscli.errors import ModelError, WriteError
 from jrscli.recipe import Graph, Method
-from jrscli.roles import FIELDS, INPUTS, LOGITS, ON_MAPS
+from jrscli.roles import FIELDS, INPUTS, LOGITS, ON_MAPS, OUTPUTS
 from jrscli.runtime import card as cards
 from jrscli.runtime.golden import golden_inputs, statistics
 from jrscli.runtime.plain import PlainError, build, need
@@ -55,20 +55,36 @@ def export(source: Path | str, folder: Path | str, details: Details) -> Model:
     if not details.volumes_cc:
         known = {name: (low, high) for name, (low, high) in content.get("volumes_cc", {}).items()}
         details = dataclasses.replace(details, volumes_cc=known)
+    settings = content["settings"]
     return export_method(
-        method, data, Path(folder), details, method_name=content["method"], seed=int(content["settings"]["seed"])
+        method,
+        data,
+        Path(folder),
+        details,
+        method_name=content["method"],
+        seed=int(settings["seed"]),
+        cycle=settings.get("cycle"),
     )
 
 
-def export_method(method: Method, data: DataList, folder: Path, details: Details, *, method_name: str, seed: int) -> Model:
-    """The same for a method in memory.
+def export_method(
+    method: Method,
+    data: DataList,
+    folder: Path,
+    details: Details,
+    *,
+    method_name: str,
+    seed: int,
+    cycle: Mapping[str, float] | None = None,
+) -> Model:
+    """The same for a method in memory. cycle: of the sequences it learned from, where it did (`jrscli.training.cycles.Cycle`).
 
     Raises what `export` raises.
     """
     files: dict[str, bytes] = {}
     try:
         graphs = {graph.name: _graph(graph, method, data, details, files) for graph in method.graphs()}
-        card = _card(graphs, method, data, details, method_name, seed)
+        card = _card(graphs, method, data, details, method_name, _trained(method, data, details, seed, cycle))
     except PlainError as error:
         raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
     card = dataclasses.replace(card, golden=_golden(card, method))
@@ -88,7 +104,12 @@ def _graph(graph: Graph, method: Method, data: DataList, details: Details, files
 
 
 def _card(
-    graphs: Mapping[str, cards.Graph], method: Method, data: DataList, details: Details, method_name: str, seed: int
+    graphs: Mapping[str, cards.Graph],
+    method: Method,
+    data: DataList,
+    details: Details,
+    method_name: str,
+    trained: cards.Trained,
 ) -> cards.Card:
     """The card, its golden run still empty."""
     size = data.grid.size or (1, 1, 1)
@@ -109,8 +130,8 @@ def _card(
         requires=method.requires,
         refine=details.refine,
         departures=method.departures,
-        simulated_training=data.simulated,
-        trained=_trained(data, details, seed),
+        simulated_training=data.simulated or bool(trained.simulation),
+        trained=trained,
         scores=details.scores,
         limits=details.limits,
         cite=details.cite,
@@ -132,6 +153,8 @@ def _input(role: str, graph: Graph, data: DataList) -> cards.Input:
         return cards.Input(channels=channels)
     if kind == "image":
         return cards.Input(channels=channels, modality=data.modality, window=data.window)
+    if kind == "state":
+        return cards.Input(channels=channels)
     need(kind in ("labels", "probabilities"), f"how to prepare {role} is not known")
     return cards.Input(channels=len(data.labels))
 
@@ -141,14 +164,18 @@ def _output(role: str, graph: Graph, data: DataList) -> cards.Output:
         return cards.Output("logits", len(data.labels))
     if role in FIELDS:
         return cards.Output("voxels", graph.channels.get(role, data.grid.dims))
+    if OUTPUTS[role].kind == "state":
+        return cards.Output("state", graph.channels.get(role, 1))
     return cards.Output("map", graph.channels.get(role, 1))
 
 
-def _trained(data: DataList, details: Details, seed: int) -> cards.Trained:
+def _trained(method: Method, data: DataList, details: Details, seed: int, cycle: Mapping[str, float] | None) -> cards.Trained:
     from jrscli import __version__
 
     date = details.date or datetime.now(UTC).date().isoformat()
-    return cards.Trained(data.name, data.licence, "train", seed, details.config, f"jrscli {__version__}", date)
+    simulated = any(stage.batches == "sequences" for stage in method.stages())
+    simulation = {f"cycle.{key}": float(value) for key, value in (cycle or {}).items()} if simulated else {}
+    return cards.Trained(data.name, data.licence, "train", seed, details.config, f"jrscli {__version__}", date, simulation)
 
 
 def _golden(card: cards.Card, method: Method) -> cards.Golden:

@@ -81,6 +81,7 @@ class Loop:
             augmentation=settings.augmentation,
             device=device,
             mixed_chance=settings.mixed_chance,
+            cycle=settings.cycle,
             rank=self.ranks.rank,
         )
         self.state = State()

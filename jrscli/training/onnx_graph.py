@@ -12,6 +12,7 @@ import torch
 
 from jrscli.errors import ModelError
 from jrscli.recipe import Graph
+from jrscli.roles import output_name
 
 LARGEST_MULTIPLE = 64
 """The largest grid axis a dynamic graph promises, in multiples of the method's own."""
@@ -37,7 +38,7 @@ def onnx_bytes(graph: Graph, channels: Sequence[int], shape: Sequence[int], mult
                 module,
                 example,
                 input_names=list(graph.inputs),
-                output_names=list(graph.outputs),
+                output_names=[output_name(role, graph.inputs) for role in graph.outputs],
                 dynamic_shapes=dynamic,
                 dynamo=True,
                 external_data=False,

@@ -18,11 +18,14 @@ from jrscli.training.cases import Case, DataList
 
 @dataclass(frozen=True)
 class Prepared:
-    """One case on the network's grid. labels: label numbers, or None where the case has none."""
+    """One case on the network's grid; of a method for slices the third axis counts them.
+
+    labels: label numbers, or None where the case has none.
+    """
 
     patient: str
-    image: Float[np.ndarray, "c *grid"]
-    labels: UInt8[np.ndarray, "*grid"] | None
+    image: Float[np.ndarray, "c i j k"]
+    labels: UInt8[np.ndarray, "i j k"] | None
 
 
 class Cases(Sequence[Prepared]):
@@ -71,8 +74,6 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
                 hint="name every label in the data list under labels, background first",
             )
         labels = on_grid.astype(np.uint8)
-    if data.grid.dims == 2:
-        return Prepared(case.patient, image[..., 0], None if labels is None else labels[..., 0])
     return Prepared(case.patient, image, labels)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +13,15 @@ from torch.nn import functional
 from jrscli.errors import UsageError
 from jrscli.recipe import Batch, Batches
 from jrscli.training.augment import Augmentation, augment
+from jrscli.training.cases import DataList
+from jrscli.training.cycles import Cycle, beat, velocity_between
 from jrscli.training.prepared import Cases, Prepared
 
 
 class Sampler:
     """Draws batches of one part of the data.
 
+    cycle: how sequences are made.
     mixed_chance: how often a pair is one labelled and one unlabelled case, while fewer than half of the cases have labels.
     """
 
@@ -30,9 +34,12 @@ class Sampler:
         augmentation: Augmentation | None = None,
         device: torch.device,
         mixed_chance: float = 0.5,
+        cycle: Cycle = Cycle(),
         rank: int = 0,
     ) -> None:
         self.cases = cases
+        self.cycle = cycle
+        self._velocities: dict[tuple[int, int], Tensor] = {}
         self.seed = seed
         self.batch = batch
         self.augmentation = augmentation
@@ -50,9 +57,11 @@ class Sampler:
         if kind == "labelled":
             pool = self.labelled or range(len(self.cases))
             return self._batch([int(rng.choice(pool)) for _ in range(self.batch)], None, generator)
-        if kind == "pairs":
+        if kind in ("pairs", "sequences"):
             mixed = 2 * len(self.labelled) < len(self.cases) and rng.random() < self.mixed_chance and not self.visits
             pairs = [self._pair(rng, mixed) for _ in range(self.batch)]
+            if kind == "sequences":
+                return self._sequences(pairs, generator)
         else:
             chosen: Sequence[int] = self.labelled
             if kind == "labelled-moving":
@@ -95,37 +104,105 @@ class Sampler:
     def _batch(self, fixed: list[int], moving: list[int] | None, generator: torch.Generator) -> Batch:
         place = torch.Generator().manual_seed(generator.initial_seed() + 1) if self.visits else None
         at_first = place.get_state() if place else None
-        images, labels, known = self._stack(fixed, generator, place)
-        dims = images.ndim - 2
-        classes = labels.shape[1]
-        spacing = (self.cases.data.grid.spacing_mm or (1.0, 1.0, 1.0))[:dims]
-        common = {
-            "fixed": images,
-            "fixed_labels": labels,
-            "has_fixed_labels": known,
-            "classes_present": torch.ones(len(fixed), max(classes - 1, 0), dtype=torch.bool, device=self.device),
-            "spacing": torch.tensor([spacing] * len(fixed), device=self.device),
-        }
+        heights = self._heights(len(fixed), generator)
+        images, labels, known = self._stack(fixed, heights, generator, place)
+        common = self._common(images, labels, known)
         if moving is None:
             return Batch(**common)
         if place is not None and at_first is not None:
             place.set_state(at_first)  # two visits are moved alike: what lies between them is the patient's own motion
-        images, labels, known = self._stack(moving, generator, place)
+        images, labels, known = self._stack(moving, heights, generator, place)
         return Batch(**common, moving=images, moving_labels=labels, has_moving_labels=known)
 
-    def _stack(
-        self, chosen: list[int], generator: torch.Generator, place: torch.Generator | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        rows = [self._row(self.cases[n], generator, place) for n in chosen]
-        known = torch.tensor([self.cases[n].labels is not None for n in chosen], device=self.device)
-        return torch.stack([image for image, _ in rows]), torch.stack([labels for _, labels in rows]), known
+    def _sequences(self, pairs: list[tuple[int, int]], generator: torch.Generator) -> Batch:
+        """A beat from the first case of each pair to the second and back; all its frames are moved and coloured alike."""
+        frames, fixed_labels, moving_labels = [], [], []
+        for (a, b), height in zip(pairs, self._heights(len(pairs), generator), strict=True):
+            (one, one_labels), (other, other_labels) = (self._tensors(n, height) for n in (a, b))
+            velocity = self._velocity(a, b)
+            velocity = velocity[_slice_at(height, len(velocity))]
+            rows = beat(one, other, velocity, self.cycle, generator)
+            labels = torch.cat([one_labels, other_labels])
+            if self.augmentation is not None:
+                flat, labels = augment(rows.flatten(0, 1), labels, self.augmentation, generator)
+                rows = flat.unflatten(0, rows.shape[:2])
+            frames.append(rows)
+            fixed_labels.append(labels[: len(one_labels)])
+            moving_labels.append(labels[len(one_labels) :])
+        sequence = torch.stack(frames)
+        known, also = (self._known([pair[side] for pair in pairs]) for side in (0, 1))
+        return Batch(
+            **self._common(sequence[:, 0], torch.stack(fixed_labels), known),
+            moving=sequence[:, self.cycle.peak],
+            moving_labels=torch.stack(moving_labels),
+            has_moving_labels=also,
+            sequence=sequence,
+            moving_frame=self.cycle.peak,
+        )
 
-    def _row(self, case: Prepared, generator: torch.Generator, place: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        image = torch.from_numpy(case.image).to(self.device)
-        one_hot = one_hot_of(case, len(self.cases.data.labels), self.device)
-        if self.augmentation is None:
-            return image, one_hot
-        return augment(image, one_hot, self.augmentation, generator, place)
+    def _velocity(self, a: int, b: int) -> Tensor:
+        """What moves case a onto case b, one row per slice; the way back is its negative, so each pair is fitted once."""
+        key = (min(a, b), max(a, b))
+        if key not in self._velocities:
+            (one, one_labels), (other, other_labels) = (as_batch(self.cases[n], self.cases.data, self.device) for n in key)
+            both = all(self.cases[n].labels is not None for n in key)
+            self._velocities[key] = velocity_between(one, other, (one_labels, other_labels) if both else None, self.cycle)
+        found = self._velocities[key]
+        return found if (a, b) == key else -found
+
+    def _common(self, images: Tensor, labels: Tensor, known: Tensor) -> dict[str, Any]:
+        """What every batch holds."""
+        count, classes = len(images), labels.shape[1]
+        spacing = (self.cases.data.grid.spacing_mm or (1.0, 1.0, 1.0))[: images.ndim - 2]
+        return {
+            "fixed": images,
+            "fixed_labels": labels,
+            "has_fixed_labels": known,
+            "classes_present": torch.ones(count, max(classes - 1, 0), dtype=torch.bool, device=self.device),
+            "spacing": torch.tensor([spacing] * count, device=self.device),
+        }
+
+    def _heights(self, count: int, generator: torch.Generator) -> list[float]:
+        """Which slice of each row a method for slices gets, as a part of the way through the image; the same for a pair."""
+        if self.cases.data.grid.dims == 3:
+            return [0.0] * count
+        return [float(height) for height in torch.rand(count, generator=generator)]
+
+    def _stack(
+        self, chosen: list[int], heights: list[float], generator: torch.Generator, place: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        rows = []
+        for n, height in zip(chosen, heights, strict=True):
+            row = self._tensors(n, height)
+            rows.append(row if self.augmentation is None else augment(*row, self.augmentation, generator, place))
+        return torch.stack([image for image, _ in rows]), torch.stack([labels for _, labels in rows]), self._known(chosen)
+
+    def _known(self, chosen: list[int]) -> Tensor:
+        """Which of the cases have labels."""
+        return torch.tensor([self.cases[n].labels is not None for n in chosen], device=self.device)
+
+    def _tensors(self, number: int, height: float) -> tuple[Tensor, Tensor]:
+        """Image and labels of a case, or of its slice at this height."""
+        case, data = self.cases[number], self.cases.data
+        if data.grid.dims == 2:
+            k = _slice_at(height, case.image.shape[3])
+            case = Prepared(
+                case.patient, case.image[..., k : k + 1], None if case.labels is None else case.labels[..., k : k + 1]
+            )
+        image, labels = as_batch(case, data, self.device)
+        return image[0], labels[0]
+
+
+def _slice_at(height: float, count: int) -> int:
+    return min(int(height * count), count - 1)
+
+
+def as_batch(case: Prepared, data: DataList, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Image and one-hot labels as a network takes them: one row, or one row per slice for a method for slices."""
+    image, labels = torch.from_numpy(case.image).to(device), one_hot_of(case, len(data.labels), device)
+    if data.grid.dims == 2:
+        return image.movedim(-1, 0), labels.movedim(-1, 0)
+    return image[None], labels[None]
 
 
 def one_hot_of(case: Prepared, classes: int, device: torch.device) -> Tensor:

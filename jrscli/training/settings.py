@@ -11,6 +11,7 @@ from jrscli.errors import InputError, UsageError
 from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.strict_yaml import YamlError, load
 from jrscli.training.augment import Augmentation
+from jrscli.training.cycles import Cycle
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Settings:
     validate_every, checkpoint_every: steps of an optimiser; both happen at the end of a round, and at the end of each stage.
     validation_pairs: how many pairs are registered each time.
     mixed_chance: how often a pair is one labelled and one unlabelled case, while fewer than half of the cases have labels.
+    cycle: how a method that learns from sequences gets them.
     tensorboard: whether the log is also written as TensorBoard curves.
     """
 
@@ -36,6 +38,7 @@ class Settings:
     mixed_chance: float = 0.5
     tensorboard: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
+    cycle: Cycle = field(default_factory=Cycle)
 
     def __post_init__(self) -> None:
         need(self.batch > 0 and self.clip > 0, "batch and clip must be positive")
@@ -47,8 +50,8 @@ class Settings:
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     """``{"config": {…}, "training": {…}, "data": {…}}`` from ``key=value`` texts.
 
-    ``training.KEY`` sets the loop, ``training.augmentation.KEY`` the augmentation, ``data.KEY`` the data list, any other KEY
-    the method's config.
+    ``training.KEY`` sets the loop, ``training.augmentation.KEY`` the augmentation, ``training.cycle.KEY`` simulated sequences,
+    ``data.KEY`` the data list, any other KEY the method's config.
 
     Raises UsageError `settings.form`.
     """

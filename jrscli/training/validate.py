@@ -12,7 +12,7 @@ from jrscli.metrics.overlap import Counts, dice
 from jrscli.nn.warp import warp
 from jrscli.recipe import Method
 from jrscli.training.prepared import Cases
-from jrscli.training.sampling import one_hot_of
+from jrscli.training.sampling import as_batch
 
 
 def validation_pairs(cases: Cases, count: int, seed: int = 0) -> list[tuple[int, int]]:
@@ -35,8 +35,8 @@ def validate(method: Method, cases: Cases, pairs: list[tuple[int, int]], device:
     classes = len(cases.data.labels)
     scores, folds = [], []
     for a, b in pairs:
-        fixed, moving = (torch.from_numpy(cases[n].image)[None].to(device) for n in (a, b))
-        labels = [one_hot_of(cases[n], classes, device)[None] for n in (a, b)]
+        (fixed, of_fixed), (moving, of_moving) = (as_batch(cases[n], cases.data, device) for n in (a, b))
+        labels = (of_fixed, of_moving)
         field = method.pull(fixed, moving, {"fixed": labels[0], "moving": labels[1]})
         if field is None:
             break
@@ -49,9 +49,8 @@ def validate(method: Method, cases: Cases, pairs: list[tuple[int, int]], device:
     if segment and cases.labelled:
         scores = []
         for n in cases.labelled:
-            logits = segment.module(torch.from_numpy(cases[n].image)[None].to(device))
-            truth = one_hot_of(cases[n], classes, device)[None].argmax(1)
-            scores.append(hard_dice(logits.argmax(1), truth, classes))
+            image, truth = as_batch(cases[n], cases.data, device)
+            scores.append(hard_dice(segment.module(image).argmax(1), truth.argmax(1), classes))
         found["segmentation"] = float(np.nanmean(scores))
     return found
 

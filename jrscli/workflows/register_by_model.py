@@ -54,7 +54,7 @@ def register_by_model(
     steps = predictor.card.refine if refine is None else refine
     if steps < 0:
         raise UsageError(f"{steps} steps of refinement", code="usage.refine", hint="give 0 or more")
-    clock = _Clock()
+    clock = Clock()
     start, failed = _start(fixed, moving, predictor, init, seed=seed, device=device, progress=progress)
     pair = predictor.pair(fixed, moving, start)
     clock.end("prepare", grid="×".join(map(str, pair.fixed_grid.shape)))
@@ -79,7 +79,7 @@ def register_by_model(
         notices += (Notice("guide.unused", words),)
     if {"fixed", "moving"} <= set(found.probabilities):
         seen = (found.probabilities["fixed"], found.probabilities["moving"])
-    before, after = _likeness(pair, None), _likeness(pair, found)
+    before, after = likeness(pair, None), likeness(pair, found)
     clock.end("network", correlation_before=before, correlation_after=after, device=predictor.runner.device or "")
     if steps:
         from jrscli.engine.guidance import Guidance
@@ -87,11 +87,10 @@ def register_by_model(
         predicted = _as_guidance(seen, pair) if seen else Guidance()
         given_guides = guidance.brought(pair.fixed_grid, pair.start) if guidance else Guidance()
         found = _refined(found, predicted.joined(given_guides), steps, threads, device, progress)
-        after = _likeness(pair, found)
+        after = likeness(pair, found)
         led = "maps" if found.maps else "labels" if seen or guidance else "images"
         clock.end("refine", steps=steps, correlation_after=after, guided=led)
-    if failed is None and after < before - LESS_ALIKE:
-        failed = f"the field of the network makes the images less alike (correlation {before:.2f} before, {after:.2f} after)"
+    failed = failed or made_less_alike(before, after)
     field, back = found.both_ways()
     clock.end("inverse")
     return registration_of(
@@ -179,7 +178,14 @@ def _as_guidance(seen: tuple[Probabilities, Probabilities], pair: Pair) -> Guida
     return Guidance(fixed, moving)
 
 
-def _likeness(pair: Pair, found: PairField | None) -> float:
+def made_less_alike(before: float, after: float) -> str | None:
+    """Why a field is not to be trusted that changed the correlation of the images so; None where it did not fall."""
+    if after >= before - LESS_ALIKE:
+        return None
+    return f"the field of the network makes the images less alike (correlation {before:.2f} before, {after:.2f} after)"
+
+
+def likeness(pair: Pair, found: PairField | None) -> float:
     """The correlation of both images where at least one of them may be."""
     moved = pair.moving if found is None else sample(pair.moving, np.indices(pair.fixed_grid.shape, np.float32) + found.array)
     part = tuple(slice(n, size - n) for n, size in zip(pair.inside, pair.fixed_grid.shape, strict=True))
@@ -188,7 +194,7 @@ def _likeness(pair: Pair, found: PairField | None) -> float:
     return round(float(a @ b / max(float(np.sqrt((a @ a) * (b @ b))), 1e-12)), 4)
 
 
-class _Clock:
+class Clock:
     """The steps that ran and their seconds."""
 
     def __init__(self) -> None:
@@ -196,6 +202,7 @@ class _Clock:
         self._since = time.perf_counter()
 
     def end(self, name: str, **facts: float | str | int) -> None:
+        """Note a step that has ended now, with what it found."""
         now = time.perf_counter()
         self.steps.append(Step(name, round(now - self._since, 3), facts))
         self._since = now
