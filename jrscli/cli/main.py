@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any
 
 import typer
@@ -80,6 +80,7 @@ _add("demo", short_help="Try it all on a small phantom study.")(demo.demo)
 _add("doctor", short_help="Check this machine.")(doctor.doctor)
 
 
+@cache
 def command() -> Any:
-    """The parser of ``jrs``."""
+    """The parser of ``jrs``, made once: it takes longer than a small case."""
     return typer.main.get_command(commands)

@@ -69,15 +69,20 @@ def draw_overlay(
         rows.insert(0, ("before", before))
     canvas = Canvas(planes, width_px)
     edge_colour = _apart([outline.colour for outline in contours])
-    styles = [_EdgeStyle.of(plane, moved, canvas.scale) if moved is not None else None for plane in planes]
+    greys = [picture_of(plane, fixed.array, (low, high), canvas.scale) for plane in planes]
+    registered = _pictures(planes, moved, canvas.scale)
+    styles = (
+        [_EdgeStyle.of(*one, canvas.scale) for one in zip(planes, registered, strict=True)]
+        if registered
+        else [None] * len(planes)
+    )
     for row, image in rows:
-        limits = display_window(image) if image is not None else (0.0, 1.0)
+        shown = registered if image is moved else _pictures(planes, image, canvas.scale)
         panels = []
-        for plane, style in zip(planes, styles, strict=True):
-            grey = picture_of(plane, fixed.array, (low, high), canvas.scale)
+        for n, (plane, grey, style) in enumerate(zip(planes, greys, styles, strict=True)):
             panel = Panel(grey, plane)
-            if style is not None and image is not None:
-                edges = style.lines(picture_of(plane, image.array, limits, canvas.scale))
+            if style is not None and shown:
+                edges = style.lines(shown[n])
                 panel.lines += [(line, edge_colour, 1.3, False) for line in edges]
             for outline in contours:
                 if outline.row in (row, "both"):
@@ -131,10 +136,10 @@ class _EdgeStyle:
     shortest_px: float
 
     @staticmethod
-    def of(plane: Plane, image: Volume, scale: float) -> _EdgeStyle:
+    def of(plane: Plane, picture: Float[np.ndarray, "r c"], scale: float) -> _EdgeStyle:
         # at least the finer voxel size, or edges would follow the steps of the interpolation
         sigma = max(1.5, 0.8 * scale * min(plane.spacing_mm))
-        strength = edge_strength(picture_of(plane, image.array, display_window(image), scale), sigma)
+        strength = edge_strength(picture, sigma)
         # a share of the picture, but never so little that noise is drawn where there are few edges
         usual, best = np.percentile(strength, (86, 99.5))
         strong = max(float(usual), 0.12 * float(best), 1e-6)
@@ -142,6 +147,14 @@ class _EdgeStyle:
 
     def lines(self, picture: Float[np.ndarray, "r c"]) -> list[Line]:
         return edge_lines(picture, self.sigma_px, self.weak, self.strong, self.shortest_px)
+
+
+def _pictures(planes: Sequence[Plane], image: Volume | None, scale: float) -> list[Float[np.ndarray, "r c"]]:
+    """The image in each plane, in its own window; none without an image."""
+    if image is None:
+        return []
+    limits = display_window(image)
+    return [picture_of(plane, image.array, limits, scale) for plane in planes]
 
 
 def picture_of(plane: Plane, array: np.ndarray, window: tuple[float, float], scale: float) -> Float[np.ndarray, "r c"]:

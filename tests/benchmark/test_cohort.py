@@ -1,0 +1,152 @@
+"""Cohorts on real data: the time against a shell loop, and what is left after kills.
+
+    JRS_DATA=… pytest tests/benchmark/test_cohort.py -m benchmark -s
+
+JRS_CASES: how many cases (12 by default for the times, 8 for the kills).
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.benchmark
+TIMES = 3.0
+JRS = [sys.executable, "-m", "jrscli"]
+NETWORK = ["--model", "hippocampus-jrs", "--refine", "0", "--no-report"]
+
+
+@pytest.fixture(scope="module")
+def data() -> Path:
+    folder = os.environ.get("JRS_DATA")
+    if not folder:
+        pytest.skip("JRS_DATA is not set")
+    return Path(folder)
+
+
+def hippocampus(data: Path, count: int) -> list[dict[str, str]]:
+    """Pairs of different people, one after the other."""
+    images = sorted((data / "hippocampus" / "images").glob("*.nii.gz"))[: count + 1]
+    return [
+        {"case": f"pair{n:03d}", "fixed": str(fixed), "moving": str(moving)}
+        for n, (fixed, moving) in enumerate(itertools.pairwise(images))
+    ]
+
+
+def acdc(data: Path, count: int) -> list[dict[str, str]]:
+    """End-diastole onto end-systole of one heart."""
+    folders = sorted((data / "acdc").iterdir())[:count]
+    return [
+        {"case": one.name, "fixed": str(one / f"{one.name}_ES.nii.gz"), "moving": str(one / f"{one.name}_ED.nii.gz")}
+        for one in folders
+    ]
+
+
+def listed(cases: list[dict[str, str]], path: Path) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(cases[0]))
+        writer.writeheader()
+        writer.writerows(cases)
+    return path
+
+
+def say(words: str) -> None:
+    sys.stderr.write(f"\n{words}\n")
+
+
+def run(*words: str | Path) -> float:
+    began = time.perf_counter()
+    done = subprocess.run([*JRS, *map(str, words)], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 3), done.stderr
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize(("task", "times"), [("segment", TIMES), ("register", 1.5)])
+def test_a_network_cohort_against_a_shell_loop(data: Path, tmp_path: Path, task: str, times: float) -> None:
+    """A registration draws two rows of pictures and writes two transforms, which no warm model makes quicker."""
+    cases = hippocampus(data, int(os.environ.get("JRS_CASES", "12")))
+    words = [word for word in NETWORK if task == "register" or word not in ("--refine", "0")]
+    if task == "segment":
+        cases = [{"case": case["case"], "image": case["fixed"]} for case in cases]
+    loop = sum(run(task, *list(case.values())[1:], "-o", tmp_path / "loop" / case["case"], *words) for case in cases)
+    batch = run("batch", task, listed(cases, tmp_path / "cases.csv"), "-o", tmp_path / "batch", *words)
+    say(f"{task}, {len(cases)} cases: shell loop {loop:.1f} s, jrs batch {batch:.1f} s: {loop / batch:.2f} times")
+    for case in cases:
+        one, other = (json.loads((tmp_path / kind / case["case"] / "run.json").read_text()) for kind in ("loop", "batch"))
+        assert one["fingerprint"] == other["fingerprint"]
+    assert loop >= times * batch
+
+
+def test_two_jobs_are_no_slower_than_two_shell_loops(data: Path, tmp_path: Path) -> None:
+    cases = acdc(data, int(os.environ.get("JRS_CASES", "12")))
+    words = ["--model", "none", "--linear-only", "--no-report"]
+    began = time.perf_counter()
+    script = 'for pair in "$@"; do set -- $pair; "$PY" -m jrscli register $1 $2 -o $3 $WORDS || [ $? = 3 ] || exit 1; done'
+    settings = {**os.environ, "PY": sys.executable, "WORDS": " ".join([*words, "--threads", "1"])}
+    loops = []
+    for half in (cases[::2], cases[1::2]):
+        pairs = [f"{case['fixed']} {case['moving']} {tmp_path / 'loop' / case['case']}" for case in half]
+        loops.append(subprocess.Popen(["sh", "-c", script, "sh", *pairs], env=settings, stdout=-3, stderr=-3))
+    assert [one.wait() for one in loops] == [0, 0]
+    loop = time.perf_counter() - began
+    batch = run(
+        "batch", "register", listed(cases, tmp_path / "c.csv"), "-o", tmp_path / "b", *words, "--jobs", "2", "--threads", "1"
+    )
+    say(f"{len(cases)} hearts: two shell loops {loop:.1f} s, jrs batch --jobs 2 {batch:.1f} s: {loop / batch:.2f} times")
+    assert batch <= loop
+
+
+def lasting(out: Path) -> dict[str, str]:
+    """Everything below the folder but what differs from run to run: the page, the table of seconds, and `timing`."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.is_file() and name not in (".lock", "batch.html", "cases.csv"):
+            text = path.read_bytes()
+            if path.name == "run.json":
+                text = json.dumps({k: v for k, v in json.loads(text).items() if k != "timing"}).encode()
+            if path.name == "batch.jsonl":
+                lines = [{k: v for k, v in json.loads(line).items() if k != "timing"} for line in text.splitlines()]
+                text = json.dumps(lines).encode()
+            found[name] = text.hex()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["hippocampus", "acdc"])
+def test_killed_three_times_a_cohort_ends_as_if_unbroken(data: Path, tmp_path: Path, kind: str) -> None:
+    count = int(os.environ.get("JRS_CASES", "8"))
+    cases = hippocampus(data, count) if kind == "hippocampus" else acdc(data, count)
+    path = listed(cases, tmp_path / "cases.csv")
+    words = NETWORK if kind == "hippocampus" else ["--model", "none", "--linear-only", "--no-report"]
+    line = ["batch", "register", path, "--deterministic", *words]
+    seconds = run(*line, "-o", tmp_path / "whole")
+    out, dice, times, kills = tmp_path / "broken", random.Random(9), {}, []
+    for _ in range(3):
+        process = subprocess.Popen([*JRS, *map(str, line), "-o", str(out)], stdout=-3, stderr=-3)
+        wait = dice.uniform(0.15, 0.6) * seconds
+        try:
+            process.wait(wait)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        time.sleep(1)  # its worker ends with it
+        kills.append(f"{wait:.1f} s ({len(list(out.glob('*/run.json')))} done)")
+        for result in out.glob("*/run.json"):
+            stamp = result.stat().st_mtime_ns
+            assert times.setdefault(result, stamp) == stamp, "a finished case was done again"
+    run(*line, "-o", out)
+    assert all(result.stat().st_mtime_ns == stamp for result, stamp in times.items())
+    assert not list(out.rglob("*.partial"))
+    one, other = lasting(tmp_path / "whole"), lasting(out)
+    differ = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+    say(f"{kind}: {len(cases)} cases, {seconds:.0f} s unbroken; killed after {', '.join(kills)}; {len(one)} files compared")
+    assert differ == []
