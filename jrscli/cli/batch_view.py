@@ -58,13 +58,16 @@ class View:
             words = "took too long" if event.reason == "timeout" else "lost its process"
             self._line(f"warning: {event.key} {words}: tried again [worker.lost]", always=True)
         stage, done, total = event.result if event.kind == "progress" else ("start", 0, 1)
-        if event.kind in ("progress", "start"):
-            if self._progress is not None and event.worker in self._bar_of(event.worker):
-                self._progress.update(
-                    self._bars[event.worker], description=f"{event.key[:24]:<24} {stage[:12]:<12}", completed=done, total=total
-                )
-            elif self.talk.mode == "json":
-                self._line(json.dumps({"case": event.key, "stage": stage, "done": done, "total": total}), always=True)
+        if event.kind not in ("progress", "start"):
+            return
+        if self.talk.mode == "json":
+            self._line(json.dumps({"case": event.key, "stage": stage, "done": done, "total": total}), always=True)
+        bar = self._bar_of(event.worker) if self._progress is not None else None
+        if bar is not None:
+            if event.kind == "start":
+                self._progress.reset(bar)
+            words = f"{event.key[:24]:<24} {stage[:12]:<12}"
+            self._progress.update(bar, description=words, completed=done, total=total)
 
     def _outcome(self, outcome: Outcome) -> None:
         self.done += 1
@@ -102,10 +105,11 @@ class View:
         self._overall = self._progress.add_task(f"{'all cases':<37}", total=self.total)
         self._progress.start()
 
-    def _bar_of(self, worker: int) -> dict[int, Any]:
+    def _bar_of(self, worker: int) -> Any:
+        """The bar of a worker; None where there are too many to show."""
         if worker not in self._bars and len(self._bars) < _MOST_BARS:
             self._bars[worker] = self._progress.add_task("", total=1)
-        return self._bars
+        return self._bars.get(worker)
 
 
 def _seconds(seconds: float) -> str:
