@@ -19,13 +19,16 @@ LARGEST_MULTIPLE = 64
 
 
 def onnx_bytes(graph: Graph, channels: Sequence[int], shape: Sequence[int], multiple: int | None) -> bytes:
-    """The graph as one ONNX file without external data, traced on a grid of ``shape``.
+    """The graph as one ONNX file without external data, traced on a grid of ``shape``, or a larger one where any will do.
 
     channels: of each input. multiple: every axis may be any multiple of it; None fixes the shape.
 
     Raises ModelError `export.failed`.
     """
     module = graph.module.eval()
+    if multiple is not None:
+        # an axis that is one voxel long on the coarsest level would be taken for one that always is
+        shape = [max(n, 2 * multiple) for n in shape]
     example = tuple(torch.rand(1, c, *shape) for c in channels)
     dynamic = None
     if multiple is not None:

@@ -74,7 +74,7 @@ def register_by_model(
     )
     if found.smooth:
         notices += (Notice("model.smooth", f"one smooth field in place of one per region: {found.smooth}"),)
-    if guidance and not steps:
+    if guidance and not steps and not (given and "labels" in needed):
         words = "labels and landmarks steer the steps of refinement only, and there are none"
         notices += (Notice("guide.unused", words),)
     if {"fixed", "moving"} <= set(found.probabilities):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
+import onnxruntime
+import torch
 from onnx import TensorProto, helper
 
-from jrscli.training.onnx_graph import without_traces
+from jrscli.nn.unet import UNet
+from jrscli.recipe import Graph
+from jrscli.training.onnx_graph import onnx_bytes, without_traces
 
 
 def test_a_graph_tells_nothing_of_the_machine_it_was_made_on() -> None:
@@ -18,3 +23,15 @@ def test_a_graph_tells_nothing_of_the_machine_it_was_made_on() -> None:
     cleaned = without_traces(model.SerializeToString())
     assert b"someone" not in cleaned
     onnx.checker.check_model(onnx.load_from_string(cleaned))
+
+
+def test_a_grid_of_one_voxel_on_the_coarsest_level_leaves_the_others_open() -> None:
+    """Thick slices: 16 of them are halved four times."""
+    network = UNet(1, ((2,), (2,)), ((2,),), dims=2)
+    data = onnx_bytes(Graph("segment", network, ("image",), ("logits",)), [1], (4, 2), 2)
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    for shape in ((4, 2), (2, 2), (6, 8)):
+        image = np.random.default_rng(0).random((1, 1, *shape), np.float32)
+        found = session.run(["logits"], {"image": image})[0]
+        with torch.no_grad():
+            assert np.allclose(found, network(torch.from_numpy(image)).numpy(), atol=1e-5)
