@@ -59,6 +59,7 @@ def test_help_imports_nothing_heavy():
         "info",
         "demo",
         "batch",
+        "watch",
         "rerun",
         "report",
         "doctor",

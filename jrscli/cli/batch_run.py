@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jrscli.cli.talk import Talk
-from jrscli.errors import ExitCode, InputError, JrsError
+from jrscli.errors import ExitCode, GateFailed, InputError, JrsError
 
 if TYPE_CHECKING:
     from jrscli.cohort.case import Plan
@@ -48,25 +48,37 @@ class Asked:
 
 def run_batch(asked: Asked, *, json: bool, progress: Any, quiet: bool, verbose: bool) -> None:
     """Run the cohort, or with dry_run only say what it is."""
+    with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress) as talk:
+        outcomes = one_pass(asked, talk)
+        if outcomes is None:
+            return
+        summary = write_summary(asked.output, asked.task)
+        _finish(asked.output, talk, [outcome.line() for outcome in outcomes], summary)
+        _raise_for(outcomes, asked.output)
+
+
+def one_pass(asked: Asked, talk: Talk, leave_out: Iterable[Path] = ()) -> list[Outcome] | None:
+    """Do all cases that are to be done; what became of each. With dry_run they are only shown, and None.
+
+    leave_out: folders of the cohort that are not looked into.
+
+    Raises InputError `batch.nothing` and what is wrong with the cohort or the options.
+    """
     from jrscli.cohort.case import shard_of
 
-    with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress) as talk:
-        shard = shard_of(asked.shard) if asked.shard else (1, 1)
-        plan = _plan(asked).chosen(include=asked.include, exclude=asked.exclude, shard=shard, limit=asked.limit)
-        words = _words(asked)
-        if not plan.cases and not plan.refused:
-            raise InputError("there is no case to do", code="batch.nothing", hint="see what is found: --dry-run")
-        _check_words(asked.task, plan, words)
-        if asked.dry_run:
-            _show(plan, talk, words)
-            return
-        outcomes = _conduct(asked, plan, words, shard, talk)
-        _finish(asked.output, talk, [outcome.line() for outcome in outcomes], asked.task)
-        if outcomes:
-            _raise_for(outcomes, asked.output)
+    shard = shard_of(asked.shard) if asked.shard else (1, 1)
+    plan = _plan(asked, leave_out).chosen(include=asked.include, exclude=asked.exclude, shard=shard, limit=asked.limit)
+    words = _words(asked)
+    if not plan.cases and not plan.refused:
+        raise InputError("there is no case to do", code="batch.nothing", hint="see what is found: --dry-run")
+    _check_words(asked.task, plan, words)
+    if asked.dry_run:
+        _show(plan, talk, words)
+        return None
+    return _conduct(asked, plan, words, shard, talk)
 
 
-def _plan(asked: Asked) -> Plan:
+def _plan(asked: Asked, leave_out: Iterable[Path]) -> Plan:
     from jrscli.cohort import manifest, match, pairing
     from jrscli.io.survey import survey
 
@@ -76,7 +88,7 @@ def _plan(asked: Asked) -> Plan:
         return manifest.read_manifest(asked.cohort, asked.task, path_options(asked.task))
     if asked.match:
         return match.matched(asked.cohort, asked.task, asked.match)
-    found = survey(asked.cohort, leave_out=[asked.output])
+    found = survey(asked.cohort, leave_out=[asked.output, *leave_out])
     rule: Any = asked.pair
     return pairing.plan_of(found, asked.task, rule, asked.cohort)
 
@@ -134,6 +146,8 @@ def _conduct(asked: Asked, plan: Plan, words: tuple[str, ...], shard: tuple[int,
     asked.output.mkdir(parents=True, exist_ok=True)
     sweep(asked.output)
     journal = Journal(asked.output / log_name(shard))
+    if not (asked.include or asked.exclude or asked.limit or asked.shard):
+        journal.forget_refused({*(case.key for case in plan.cases), *(one.key for one in plan.refused)}, asked.output)
     count = str(_threads(asked)) if asked.threads or asked.jobs > 1 else None
     names = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
     environment = dict.fromkeys(names, count) if count else {}
@@ -172,13 +186,12 @@ def collect_batch(output: Path, *, json: bool, quiet: bool, verbose: bool) -> No
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
         lines = merged_logs(output)
         talk.say(f"{len(lines)} cases")
-        _finish(output, talk, list(lines.values()), None)
+        _finish(output, talk, list(lines.values()), write_summary(output, None))
 
 
-def _finish(output: Path, talk: Talk, lines: list[dict[str, Any]], task: str | None) -> None:
-    """Write the tables and the page from the logs, of earlier runs and shards as well, and name them."""
-    from jrscli.cohort.collect import CASES, COHORT, METRICS, merged_logs, write_tables
-    from jrscli.cohort.journal import LOG
+def write_summary(output: Path, task: str | None) -> dict[str, Any]:
+    """Write the tables and the page from the logs, of earlier runs and shards as well; the summary."""
+    from jrscli.cohort.collect import merged_logs, write_tables
     from jrscli.cohort.place import reason_of
     from jrscli.io.output import atomic_path
     from jrscli.report.cohort import cohort_page
@@ -190,11 +203,18 @@ def _finish(output: Path, talk: Talk, lines: list[dict[str, Any]], task: str | N
     title = f"jrs batch {task}" if task else "jrs batch"
     with atomic_path(output / PAGE, exist="overwrite") as (temporary, _):
         temporary.write_bytes(cohort_page(title, list(known.values()), summary, reasons=reasons, pages=pages))
+    return summary
+
+
+def _finish(output: Path, talk: Talk, lines: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+    """Name what was written."""
+    from jrscli.cohort.collect import CASES, COHORT, METRICS
+    from jrscli.cohort.journal import LOG
+
     for kind, name in (("log", LOG), ("cases-csv", CASES), ("metrics-csv", METRICS), ("summary", COHORT), ("dashboard", PAGE)):
         if (output / name).exists():
             talk.output(kind, output / name)
-    counts: Mapping[str, int] = summary["counts"]
-    talk.finish({"cases": lines, "counts": counts}, next_step=f"open {output / PAGE} in a browser")
+    talk.finish({"cases": lines, "counts": summary["counts"]}, next_step=f"open {output / PAGE} in a browser")
 
 
 def _raise_for(outcomes: Iterable[Outcome], output: Path) -> None:
@@ -213,8 +233,8 @@ def _raise_for(outcomes: Iterable[Outcome], output: Path) -> None:
     raise error
 
 
-class _Told(JrsError):
-    """Cases that went wrong, after their results and reasons were written."""
+class _Told(GateFailed):
+    """Cases that went wrong; what there is of results and reasons was written and told."""
 
 
 def _show(plan: Plan, talk: Talk, words: tuple[str, ...]) -> None:

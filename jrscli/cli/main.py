@@ -23,6 +23,7 @@ from jrscli.cli import (
     segment,
     train,
     warp,
+    watch,
 )
 from jrscli.cli.plain import PlainCommand
 
@@ -68,6 +69,7 @@ _add("propagate-contours", short_help="Carry contours to daily images.")(propaga
 _add("segment", short_help="Contour an image by a model or by atlases.")(segment.segment)
 _add("evaluate", short_help="Compare contours or landmarks: table, CSV, JSON.")(evaluate.evaluate)
 commands.add_typer(batch.commands, name="batch", short_help="Run one of these on a folder of patients or a list.")
+commands.add_typer(watch.commands, name="watch", short_help="Take each new patient folder once.")
 _add("report", short_help="Show earlier runs as one page.")(report.report)
 _add("rerun", short_help="Do a recorded run again and compare.")(rerun.rerun)
 _add("warp", short_help="Apply a saved transform.")(warp.warp)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jrscli.cohort.journal import LOG, latest_of
-from jrscli.cohort.outcome import recorded
+from jrscli.cohort.outcome import GONE, recorded
 from jrscli.errors import InputError
 from jrscli.io.output import atomic_path
 from jrscli.io.software import software_version
@@ -38,7 +38,7 @@ def merged_logs(output: Path) -> dict[str, dict[str, Any]]:
         for case, line in latest_of(path.read_text(encoding="utf-8", errors="replace").splitlines()).items():
             if case not in found or line.get("out") or not found[case].get("out"):
                 found[case] = line
-    return dict(sorted(found.items()))
+    return {case: line for case, line in sorted(found.items()) if line.get("status") != GONE}
 
 
 def write_tables(output: Path, lines: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

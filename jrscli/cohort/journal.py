@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jrscli.cohort.outcome import Outcome
+from jrscli.cohort.outcome import GONE, Outcome
+from jrscli.cohort.place import release
 from jrscli.errors import WriteError
 
 LOG = "batch.jsonl"
@@ -57,6 +58,16 @@ class Journal:
         except OSError as error:
             raise _unwritable(self.path, error) from error
         self.latest[outcome.case] = line
+
+    def forget_refused(self, keys: set[str], output: Path) -> None:
+        """Note that what was in quarantine under a key that no case has any more is gone: its input was put right.
+
+        Raises WriteError `output.unwritable`.
+        """
+        for case, line in list(self.latest.items()):
+            if line.get("status") == "quarantined" and case not in keys:
+                release(output, case)
+                self.add(Outcome(case, GONE))
 
 
 def latest_of(lines: Iterable[str]) -> dict[str, dict[str, Any]]:

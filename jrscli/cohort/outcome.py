@@ -12,7 +12,8 @@ from jrscli.errors import ExitCode
 from jrscli.io.run_record import RUN_FILE
 
 _OF_FIELDS = ("folding_percent", "inverse_consistency_p95_mm", "jacobian_min")
-STATUSES = ("ok", "review", "failed", "quarantined")
+GONE = "gone"
+"""The status of something that was in quarantine and is no case any more."""
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def _title(row: str, both: bool) -> str:
 
 def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=6)
+    picture.save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -104,12 +105,26 @@ def read_model(path: Path, origin: Origin = "path") -> Model:
 
     Raises ModelError `card.unreadable`, `card.invalid`, `card.name`.
     """
-    card = Card.read(path)
+    card = _card_of(path)
     if path.name != f"{card.name}.yaml":
         raise ModelError(
             f"the card {path.name} is of the model {card.name}", code="card.name", hint=f"name the file {card.name}.yaml"
         )
     return Model(card, path.parent, hashlib.sha256(path.read_bytes()).hexdigest(), origin)
+
+
+def _card_of(path: Path) -> Card:
+    """The card at ``path``, parsed once as long as the file stays as it was."""
+    try:
+        about = path.stat()
+    except OSError:
+        return Card.read(path)
+    return _parsed(path, about.st_ino, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, inode: int, size: int, changed: int) -> Card:
+    return Card.read(path)
 
 
 def find_model(name: str | Path) -> Model:

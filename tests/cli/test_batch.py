@@ -122,6 +122,21 @@ def test_a_cohort_is_done_told_and_not_done_again(jrs: Callable, contours: Path,
     assert (out / "metrics.csv").read_text().startswith("case,name,")
 
 
+def test_what_was_refused_is_forgotten_when_it_is_no_case_any_more(jrs: Callable, tmp_path: Path) -> None:
+    label_file(tmp_path / "in/a.nii", 0)
+    text = "case,reference,prediction\na,in/a.nii,in/a.nii\nbad,in/a.nii,in/b.nii\n"
+    (tmp_path / "c.csv").write_text(text)
+    out = tmp_path / "out"
+    document = json.loads(
+        jrs("batch", "evaluate", "c.csv", "-o", out, "--no-report", "--json").out
+    )  # one document, though it fails
+    assert document["counts"] == {"ok": 1, "quarantined": 1}
+    (tmp_path / "c.csv").write_text(text.rsplit("bad", 1)[0])
+    assert jrs("batch", "evaluate", "c.csv", "-o", out, "--no-report").code == 0
+    assert not (out / "quarantine").exists()
+    assert json.loads((out / "cohort.json").read_text())["counts"] == {"ok": 1}
+
+
 def test_the_table_of_cases_is_printed_and_nothing_done(jrs: Callable, contours: Path, tmp_path: Path) -> None:
     said = jrs("batch", "evaluate", contours, "-o", tmp_path / "out", "--dry-run", "--limit", "2", "--gate", "fail")
     assert said.code == 0
