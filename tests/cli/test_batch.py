@@ -282,6 +282,8 @@ def test_killed_at_any_moment_it_ends_as_if_unbroken(contours: Path, tmp_path: P
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_ends_a_cohort_with_nothing_half_written(contours: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    with contours.open("a") as more:  # so many that they cannot all be done before the signal comes
+        more.writelines(f"again{number},in/true-0.nii.gz,in/found-1.nii.gz\n" for number in range(300))
     words = [sys.executable, "-m", "jrscli", "batch", "evaluate", str(contours), "-o", str(out), "--no-report"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stderr is not None
