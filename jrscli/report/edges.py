@@ -26,7 +26,7 @@ def edge_lines(
     """
     if min(picture.shape) < 4:
         return []
-    # one smoothing and differences: where sigma is a pixel or more the lines are those of Gaussian derivatives, in a fifth of the time
+    # one smoothing, then differences: from a sigma of one pixel on these are the lines of Gaussian derivatives, sooner
     r, c = np.gradient(gaussian_filter(picture.astype(np.float64), sigma_px))
     rr, rc = np.gradient(r)
     cc = np.gradient(c, axis=1)
