@@ -285,7 +285,11 @@ def test_ctrl_c_ends_a_cohort_with_nothing_half_written(contours: Path, tmp_path
     with contours.open("a") as more:  # so many that they cannot all be done before the signal comes
         more.writelines(f"again{number},in/true-0.nii.gz,in/found-1.nii.gz\n" for number in range(300))
     words = [sys.executable, "-m", "jrscli", "batch", "evaluate", str(contours), "-o", str(out), "--no-report"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+
+    def hears() -> None:  # who runs these tests in the background may have had SIGINT ignored, and children inherit that
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hears) as process:
         assert process.stderr is not None
         process.stderr.readline()
         os.killpg(process.pid, signal.SIGINT)
