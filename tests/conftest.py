@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import socket
 import subprocess
-from collections.abc import Callable
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -275,3 +282,86 @@ def make_model() -> Callable[..., Path]:
         return path
 
     return make
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A running Orthanc: its ports on 127.0.0.1."""
+
+    dicom_port: int
+    http_port: int
+
+    def get(self, path: str) -> bytes:
+        """What its REST interface answers."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=10) as answer:
+            return answer.read()
+
+    def post(self, path: str, content: bytes) -> bytes:
+        """What its REST interface answers to something new."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", data=content)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
+
+    def instances(self) -> list[str]:
+        """Its names of all that it holds."""
+        return json.loads(self.get("/instances"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(tool: Path, folder: Path, modalities: dict[str, tuple[str, int]]) -> tuple[subprocess.Popen[bytes], Archive]:
+    archive = Archive(_free_port(), _free_port())
+    settings = {
+        "Name": "test",
+        "StorageDirectory": str(folder / "db"),
+        "IndexDirectory": str(folder / "db"),
+        "Plugins": [],
+        "HttpPort": archive.http_port,
+        "DicomPort": archive.dicom_port,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        # the DICOM port takes no address to listen on, so only this machine, under these names, is let in
+        "DicomAlwaysAllowStore": False,
+        "DicomCheckModalityHost": True,
+        "DicomModalities": {name: [title, "127.0.0.1", port] for name, (title, port) in modalities.items()},
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([tool, folder / "orthanc.json"], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    until = time.monotonic() + 30
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            archive.get("/system")
+            return process, archive
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    process.kill()
+    process.wait()
+    raise RuntimeError((folder / "log").read_text(errors="replace")[-2000:])
+
+
+@pytest.fixture(scope="session")
+def start_orthanc(requires_tool: Callable[[str], Path]) -> Callable[..., AbstractContextManager[Archive]]:
+    """``with start_orthanc(folder, name=(AE title, port)) as archive:`` is an empty Orthanc that knows these modalities."""
+
+    @contextmanager
+    def start(folder: Path, **modalities: tuple[str, int]) -> Iterator[Archive]:
+        tool = requires_tool("Orthanc")
+        for attempt in range(3):  # another program may take a free port before Orthanc does
+            try:
+                process, running = _start(tool, folder, modalities)
+                break
+            except RuntimeError:
+                if attempt == 2:
+                    raise
+        try:
+            yield running
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+    return start

@@ -60,6 +60,7 @@ def test_help_imports_nothing_heavy():
         "demo",
         "batch",
         "watch",
+        "node",
         "rerun",
         "report",
         "doctor",

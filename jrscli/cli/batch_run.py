@@ -110,6 +110,13 @@ def _threads(asked: Asked) -> int:
     return asked.threads or max(1, (os.cpu_count() or 1) // asked.jobs)
 
 
+def check_words(asked: Asked) -> None:
+    """Find out what is wrong with the options of the task before there is a case."""
+    from jrscli.cohort.case import Plan
+
+    _check_words(asked.task, Plan(()), _words(asked))
+
+
 def _check_words(task: str, plan: Plan, words: tuple[str, ...]) -> None:
     """Wrong options stop the cohort before it begins, and not each of its cases."""
     from jrscli.cli.main import command

@@ -16,6 +16,7 @@ from jrscli.cli import (
     export,
     info,
     models,
+    node,
     propagate_contours,
     register,
     report,
@@ -70,6 +71,7 @@ _add("segment", short_help="Contour an image by a model or by atlases.")(segment
 _add("evaluate", short_help="Compare contours or landmarks: table, CSV, JSON.")(evaluate.evaluate)
 commands.add_typer(batch.commands, name="batch", short_help="Run one of these on a folder of patients or a list.")
 commands.add_typer(watch.commands, name="watch", short_help="Take each new patient folder once.")
+_add("node", short_help="Be a DICOM node: receive, contour, send back.")(node.node)
 _add("report", short_help="Show earlier runs as one page.")(report.report)
 _add("rerun", short_help="Do a recorded run again and compare.")(rerun.rerun)
 _add("warp", short_help="Apply a saved transform.")(warp.warp)
