@@ -117,7 +117,7 @@ def node(
 
     Examples:
 
-      jrs node -o node --accept TPS@10.1.2.3 --send-to TPS@10.1.2.3:104 --host 0.0.0.0
+      jrs node -o node --accept TPS@10.1.2.3 --send-to TPS@10.1.2.3:104
 
       jrs node --config node.yaml
     """

@@ -111,7 +111,14 @@ def models(make_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.
 
 
 TASKS = ("register", "propagate-contours", "segment", "evaluate")
-LONG = {("demo",), ("rerun",), ("train",), ("export",), *((word, task) for word in ("batch", "watch") for task in TASKS)}
+LONG = {
+    ("demo",),
+    ("node",),
+    ("rerun",),
+    ("train",),
+    ("export",),
+    *((word, task) for word in ("batch", "watch") for task in TASKS),
+}
 """Their examples take long, or other processes; they have tests of their own."""
 
 
