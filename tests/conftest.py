@@ -8,6 +8,8 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
+import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -44,13 +46,15 @@ settings.load_profile("jrs")
 
 @pytest.fixture(scope="session")
 def requires_tool() -> Callable[[str], Path]:
-    """``requires_tool("plastimatch")`` gives the path of an outside tool.
+    """``requires_tool("plastimatch")`` gives the path of an outside tool; scripts of Python packages (pynetdicom's storescu) are none.
 
     Where it is missing the test is skipped with that reason; with JRS_REQUIRE_TOOLS=1 it fails.
     """
 
     def find(name: str) -> Path:
-        found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
+        own = {Path(sysconfig.get_path("scripts")), Path(sys.executable).parent}
+        folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(folder) not in own]
+        found = shutil.which(name, path=os.pathsep.join([*folders, "/usr/sbin"]))
         if found is None:
             if os.environ.get("JRS_REQUIRE_TOOLS") == "1":
                 pytest.fail(f"{name} is not installed, and JRS_REQUIRE_TOOLS=1 asks for it", pytrace=False)
