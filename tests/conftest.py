@@ -46,9 +46,9 @@ settings.load_profile("jrs")
 
 @pytest.fixture(scope="session")
 def requires_tool() -> Callable[[str], Path]:
-    """``requires_tool("plastimatch")`` gives the path of an outside tool; scripts of Python packages (pynetdicom's storescu) are none.
+    """``requires_tool("plastimatch")`` gives the path of an outside tool.
 
-    Where it is missing the test is skipped with that reason; with JRS_REQUIRE_TOOLS=1 it fails.
+    Scripts of Python packages are none (pynetdicom brings a storescu of its own). Where it is missing the test is skipped with that reason; with JRS_REQUIRE_TOOLS=1 it fails.
     """
 
     def find(name: str) -> Path:
