@@ -48,7 +48,8 @@ settings.load_profile("jrs")
 def requires_tool() -> Callable[[str], Path]:
     """``requires_tool("plastimatch")`` gives the path of an outside tool.
 
-    Scripts of Python packages are none (pynetdicom brings a storescu of its own). Where it is missing the test is skipped with that reason; with JRS_REQUIRE_TOOLS=1 it fails.
+    Scripts of Python packages are none (pynetdicom brings a storescu of its own). Where the tool is
+    missing the test is skipped with that reason; with JRS_REQUIRE_TOOLS=1 it fails.
     """
 
     def find(name: str) -> Path:
