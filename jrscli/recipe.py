@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from jrscli.nn.regions import hard, pasted
+from jrscli.nn.regions import hard, one_hot, pasted
 from jrscli.nn.warp import integrate, resize_field
 from jrscli.roles import FIELDS, GRAPHS, INPUTS, ON_MAPS, OUTPUTS
+from jrscli.spatial.components import cleaned
 
 Batches = Literal["pairs", "labelled", "labelled-pairs", "labelled-moving", "sequences"]
 """What a stage draws: two cases each time (labels optional on either side), single labelled images (as ``fixed``), two labelled
@@ -164,6 +166,7 @@ class Method(nn.Module, ABC):
     networks: by the names that turns use. field: what the graph ``register`` puts out.
     multiple: every axis of the grid must be a multiple of it. dynamic: the graphs take any such grid.
     requires: roles besides the images without which no graph runs; a user or the model's own segmenter gives them.
+    clean_up: labels of its own that the method looks at lose their parts smaller than this share of the largest; in use too.
     departures: letters of the method's decisions that differ from its paper (docs/methods/NAME.md).
     """
 
@@ -172,6 +175,7 @@ class Method(nn.Module, ABC):
     multiple: int = 16
     dynamic: bool = True
     requires: tuple[str, ...] = ()
+    clean_up: float = 0.0
     departures: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -208,7 +212,9 @@ class Method(nn.Module, ABC):
         for side, image in (("fixed", fixed), ("moving", moving)):
             if graph and f"{side}_labels" in graph.inputs:
                 found = segment.module(image) if segment else (labels or {}).get(side)
-                given |= {} if found is None else {f"{side}_labels": hard(found)}
+                if found is not None:
+                    wanted = graph.channels.get(f"{side}_labels", found.shape[1])
+                    given[f"{side}_labels"] = self.own_labels(found)[:, found.shape[1] - wanted :]
         if graph is None or not set(graph.inputs) <= set(given):
             return None
         mapping = self.graph(ON_MAPS.get(graph.name, ""))
@@ -222,6 +228,13 @@ class Method(nn.Module, ABC):
             regions = hard(outputs[f"{side}_logits"])
         output = next(outputs[role] for role in FIELDS if role in outputs)
         return self.field.displacement(output, fixed.shape[2:], regions)
+
+    def own_labels(self, maps: Float[Tensor, "b k *grid"]) -> Float[Tensor, "b k *grid"]:
+        """1 where a map is the largest one, as in `hard`, small parts (``clean_up``) given to the background."""
+        if not self.clean_up:
+            return hard(maps)
+        numbers = torch.stack([torch.from_numpy(cleaned(row, self.clean_up)) for row in maps.argmax(1).cpu().numpy()])
+        return one_hot(numbers.to(maps.device), maps.shape[1]).to(maps)
 
     def watch(self, **values: Tensor | float) -> None:
         """Hand numbers to the log that no loss contains: how often a judge is right, how long a field is."""

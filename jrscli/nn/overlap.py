@@ -50,6 +50,12 @@ def cross_entropy(
     return loss.sum(1).mean()
 
 
+def rare_weights(y: Float[Tensor, "b k *grid"], most: float = 10.0) -> Float[Tensor, "k"]:
+    """Weights for `cross_entropy`: the size of the largest class over that of each, at most ``most``; 1 for an absent one."""
+    size = y.detach().transpose(0, 1).flatten(1).sum(1)
+    return torch.where(size > 0, (size.max() / size.clamp_min(1e-6)).clamp_max(most), 1.0)
+
+
 def binary_cross_entropy(logits: Float[Tensor, "b k *grid"], y: Float[Tensor, "b k *grid"]) -> Float[Tensor, ""]:
     """``−mean_kx [y log p + (1 − y) log(1 − p)]`` from logits, each class on its own."""
     return functional.binary_cross_entropy_with_logits(logits, y)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
 def hard(maps: Float[Tensor, "b r *grid"]) -> Float[Tensor, "b r *grid"]:
     """1 where a map is the largest one, 0 elsewhere; without gradient. At every voxel the channels sum to one."""
-    number = torch.arange(maps.shape[1], device=maps.device).view(1, -1, *(1,) * (maps.ndim - 2))
-    return (maps.argmax(1, keepdim=True) == number).to(maps)
+    return one_hot(maps.argmax(1), maps.shape[1]).to(maps)
+
+
+def one_hot(numbers: Int[Tensor, "b *grid"], count: int) -> Bool[Tensor, "b r *grid"]:
+    """Which of ``count`` labels each voxel has, one channel per label."""
+    return numbers.unsqueeze(1) == torch.arange(count, device=numbers.device).view(1, -1, *(1,) * (numbers.ndim - 1))
 
 
 def cut(image: Float[Tensor, "b c *grid"], regions: Float[Tensor, "b r *grid"]) -> Float[Tensor, "b r c *grid"]:

@@ -121,13 +121,13 @@ def voxelmorph_unet(inputs: int, *, dims: int = 3) -> UNet:
     return UNet(inputs, ((16,), (32,), (32,), (32,), (32,)), ((32,), (32,), (32,), (8, 8)), dims=dims)
 
 
-def voxelmorph2_unet(inputs: int, *, dims: int = 3) -> UNet:
+def voxelmorph2_unet(inputs: int, *, dims: int = 3, norm: Norm = "none", slope: float = 0.2) -> UNet:
     """The larger registration U-Net of VoxelMorph (VoxelMorph-2): two convolutions more, and the images as the first skip.
 
     Source: Balakrishnan et al., CVPR 2018, doi:10.1109/CVPR.2018.00964.
     """
     encoder = ((), (16,), (32,), (32,), (32, 32))
-    return UNet(inputs, encoder, ((32,), (32,), (32, 32), (16, 16)), dims=dims)
+    return UNet(inputs, encoder, ((32,), (32,), (32, 32), (16, 16)), dims=dims, norm=norm, slope=slope)
 
 
 def half_unet(inputs: int, widths: Sequence[int] = (16, 32, 32, 32), *, dims: int = 3) -> UNet:

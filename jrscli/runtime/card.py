@@ -28,7 +28,8 @@ class Card:
     labels: the names of the channels, background first; a label's number is its channel.
     volumes_cc: the least and the most that a label measures in images of the kind, as the model's own segmenter sees them: what
     tells an image the model knows from others.
-    requires: optional roles the model cannot do without. template: the files of the roles "template" and "template_labels".
+    requires: optional roles the model cannot do without. clean_up: labels that the model finds itself and looks at again lose
+    their parts smaller than this share of the largest. template: the files of the roles "template" and "template_labels".
     iterations: passes of the context loop. refine: steps of refinement by the pair optimiser, where none are asked for.
     departures: letters of the documented decisions that differ from the paper. scores: by data set.
     use: begins with "research use, not a medical device".
@@ -46,6 +47,7 @@ class Card:
     volumes_cc: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     field: Field = dataclasses.field(default_factory=Field)
     requires: tuple[str, ...] = ()
+    clean_up: float = 0.0
     template: Mapping[str, File] = dataclasses.field(default_factory=dict)
     iterations: int = 1
     refine: int = 0
@@ -72,6 +74,7 @@ class Card:
         need(not set(self.template) - known, f"template has only {', '.join(sorted(known))}")
         need(not set(self.volumes_cc) - set(self.labels[1:]), "volumes_cc names something that is no label")
         need(self.use.startswith(USE), f"use must begin with: {USE}")
+        need(0 <= self.clean_up <= 1, "clean_up is 0 … 1")
         need(self.iterations >= 1 and self.refine >= 0, "iterations is at least 1, refine at least 0")
 
     @property

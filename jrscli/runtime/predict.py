@@ -19,6 +19,7 @@ from jrscli.runtime.probabilities import Probabilities, softmax
 from jrscli.runtime.runner import Runner
 from jrscli.runtime.store import Model
 from jrscli.spatial.affine import AffineTransform
+from jrscli.spatial.components import cleaned
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
@@ -172,8 +173,13 @@ class Predictor:
             return hard(prepared_labels(labels, pair.fixed_grid, spec.channels, self.card.labels, transform))
         if probabilities is None:
             raise self._missing(role)
-        maps = _hard(probabilities.array) if role.endswith("labels") else probabilities.array
+        maps = self._own(probabilities.array) if role.endswith("labels") else probabilities.array
         return maps if spec.channels == len(maps) else maps[1:]
+
+    def _own(self, maps: Float32[np.ndarray, "c i j k"]) -> Float32[np.ndarray, "c i j k"]:
+        """Labels that the model found: 1 for the most probable one of each voxel, small parts given to the background."""
+        numbers = cleaned(maps.argmax(axis=0), self.card.clean_up, slices=self.card.grid.dims == 2)
+        return (numbers[None] == np.arange(len(maps))[:, None, None, None]).astype(np.float32)
 
     def _missing(self, role: str) -> InputError:
         option = INPUTS[role].option

@@ -13,6 +13,8 @@ from jrscli.errors import InputError
 from jrscli.runtime.card import Grid, Window
 from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.strict_yaml import YamlError, load
+from jrscli.training.simulated import Simulate
+from jrscli.training.simulated.contact import Contact
 
 PAIRS = ("patients", "visits")
 PARTS = ("train", "validation", "test")
@@ -62,7 +64,9 @@ class DataList:
     """The file ``data.yaml``; unknown keys are errors.
 
     name, licence: of the data, repeated in every card. labels: names of label 0 (background), 1, 2 …
+    merge: which numbers of the label files are which label, where they are not 1, 2 …; all others are background.
     grid, window, modality: how images enter the network, as in a card. simulated: whether we made the data.
+    simulate: what a program makes of the cases, or in their place.
     pairs: what is registered in training: the images of two "patients", or two "visits" (or phases) of one patient.
     cases: every case written out; or images and labels: two patterns with one ``*`` (the patient) relative to ``root``, and
     ``split``. root: relative to the file.
@@ -73,9 +77,11 @@ class DataList:
     licence: str
     grid: Grid
     labels: tuple[str, ...] = ()
+    merge: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     window: Window = field(default_factory=lambda: Window(percentiles=(1.0, 99.0)))
     modality: tuple[str, ...] = ()
     simulated: bool = False
+    simulate: Simulate | None = None
     pairs: str = "patients"
     root: str = "."
     cases: tuple[Entry, ...] = ()
@@ -86,7 +92,11 @@ class DataList:
     labelled_seed: int = 0
 
     def __post_init__(self) -> None:
-        need(bool(self.cases) != bool(self.images), "either cases, or images (a pattern like images/*.nii.gz), is needed")
+        made = self.simulate is not None and self.simulate.makes_images
+        given = bool(self.cases) + bool(self.images) + made
+        need(given == 1, "either cases, or images (a pattern like images/*.nii.gz), is needed")
+        need(self.simulate is None or self.simulated, "what is made by simulate is simulated: true")
+        need(not self.merge or set(self.merge) == set(self.labels[1:]), "merge names each label but the background")
         for pattern in (self.images, self.label_files):
             need(pattern is None or pattern.count("*") == 1, "a pattern has one *, which stands for the patient")
         need(len(self.labels) != 1, "labels begins with background and names at least one more")
@@ -96,12 +106,16 @@ class DataList:
 
 @dataclass(frozen=True)
 class Case:
-    """One case on disk; labels is None where there are none, or where few-shot training hides them."""
+    """One case on disk; labels is None where there are none, or where few-shot training hides them.
+
+    made: which frame of its series it is, where a program makes it; then the paths are names only.
+    """
 
     patient: str
     image: Path
     labels: Path | None
     part: str
+    made: int | None = None
 
 
 def read_data(
@@ -130,7 +144,10 @@ def read_data(
             hint="its keys are in docs/reference/data-list.md",
         ) from None
     base = Path(root) if root is not None else path.parent / data.root
-    cases = _written(data, base) if data.cases else _found(data, base)
+    if data.simulate is not None and data.simulate.contact is not None:
+        cases = _made(data, data.simulate.contact)
+    else:
+        cases = _written(data, base) if data.cases else _found(data, base)
     training = [case for case in cases if case.part == "train"]
     if len({case.patient for case in training}) < 2:
         raise InputError(
@@ -139,6 +156,16 @@ def read_data(
             hint=f"looked for {data.images or 'the files of cases'} below {base}",
         )
     return data, _few_shot(data, cases)
+
+
+def _made(data: DataList, contact: Contact) -> list[Case]:
+    """The frames of simulated series; a series is a patient."""
+    parts = data.split.parts(contact.names())
+    return [
+        Case(name, Path(f"{name}-{n}"), Path(f"{name}-{n}"), parts[name], n)
+        for name in contact.names()
+        for n in range(contact.frames)
+    ]
 
 
 def _written(data: DataList, base: Path) -> list[Case]:

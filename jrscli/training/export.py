@@ -128,6 +128,7 @@ def _card(
         volumes_cc=details.volumes_cc,
         field=cards.Field(method.field.kind, method.field.squarings, method.field.scale, method.field.compose),
         requires=method.requires,
+        clean_up=method.clean_up,
         refine=details.refine,
         departures=method.departures,
         simulated_training=data.simulated or bool(trained.simulation),
@@ -156,7 +157,7 @@ def _input(role: str, graph: Graph, data: DataList) -> cards.Input:
     if kind == "state":
         return cards.Input(channels=channels)
     need(kind in ("labels", "probabilities"), f"how to prepare {role} is not known")
-    return cards.Input(channels=len(data.labels))
+    return cards.Input(channels=graph.channels.get(role, len(data.labels)))
 
 
 def _output(role: str, graph: Graph, data: DataList) -> cards.Output:
@@ -175,6 +176,7 @@ def _trained(method: Method, data: DataList, details: Details, seed: int, cycle:
     date = details.date or datetime.now(UTC).date().isoformat()
     simulated = any(stage.batches == "sequences" for stage in method.stages())
     simulation = {f"cycle.{key}": float(value) for key, value in (cycle or {}).items()} if simulated else {}
+    simulation |= data.simulate.parameters() if data.simulate else {}
     return cards.Trained(data.name, data.licence, "train", seed, details.config, f"jrscli {__version__}", date, simulation)
 
 

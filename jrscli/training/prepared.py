@@ -12,8 +12,11 @@ from jrscli.errors import InputError
 from jrscli.io import read_image, read_labels
 from jrscli.runtime.card import Input
 from jrscli.runtime.prepare import network_grid, prepared
+from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample_labels
+from jrscli.spatial.volume import LabelMap, Volume
 from jrscli.training.cases import Case, DataList
+from jrscli.training.simulated.contact import frame
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,13 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
 
     Raises InputError `labels.unknown` for a label that the data list does not name.
     """
-    volume = read_image(case.image).volume
+    volume, found = _source(data, case)
     # batches need one shape: in training the size is meant exactly, where the runtime may pad up to a multiple
     geometry = network_grid(volume.geometry, replace(data.grid, multiple=None, patch=None, overlap=None))
     image = prepared(volume, geometry, Input(window=data.window))
     labels = None
-    if case.labels is not None and data.labels:
-        on_grid = resample_labels(read_labels(case.labels), geometry).array
+    if found is not None and data.labels:
+        on_grid = resample_labels(found, geometry).array
         if int(on_grid.max(initial=0)) >= len(data.labels):
             raise InputError(
                 f"a label file holds {on_grid.max()} where the data list names labels up to {len(data.labels) - 1}",
@@ -75,6 +78,32 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
             )
         labels = on_grid.astype(np.uint8)
     return Prepared(case.patient, image, labels)
+
+
+def _source(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
+    """Image and labels as they were read or made, the labels numbered as the data list names them."""
+    contact = data.simulate.contact if data.simulate else None
+    if contact is not None and case.made is not None:
+        image, labels = frame(contact, contact.names().index(case.patient), case.made, _of_grid(data))
+        return image, None if case.labels is None else labels
+    labels_of = read_labels(case.labels) if case.labels is not None and data.labels else None
+    return read_image(case.image).volume, labels_of if labels_of is None else merged_labels(labels_of, data)
+
+
+def merged_labels(labels: LabelMap, data: DataList) -> LabelMap:
+    """The labels by their numbers in the data list."""
+    if not data.merge:
+        return labels
+    out = np.zeros(labels.array.shape, np.uint32)
+    for n, name in enumerate(data.labels[1:], start=1):
+        out[np.isin(labels.array, data.merge[name])] = n
+    return LabelMap(out, labels.geometry)
+
+
+def _of_grid(data: DataList) -> Geometry:
+    """A grid of one slice as the data list has it, for images that lie nowhere."""
+    i, j, _ = data.grid.size or (1, 1, 1)
+    return Geometry((i, j, 1), np.diag([*(data.grid.spacing_mm or (1.0, 1.0, 1.0)), 1.0]))
 
 
 VOLUME_MARGIN = 0.25

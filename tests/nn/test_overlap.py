@@ -12,6 +12,7 @@ from jrscli.nn.overlap import (
     centroid_distance,
     confidence_weighted_cross_entropy,
     cross_entropy,
+    rare_weights,
     rectified_cross_entropy,
     region_consistency,
     soft_dice,
@@ -70,6 +71,13 @@ def test_cross_entropy_takes_logits_once_and_soft_labels():
     assert float(cross_entropy(torch.zeros_like(logits), soft)) == pytest.approx(math.log(3), rel=1e-5)
     same = cross_entropy(logits, y, torch.tensor([2.0, 2.0, 2.0]))  # weights are normalised
     assert float(same) == pytest.approx(float(cross_entropy(logits, y)), rel=1e-5)
+
+
+def test_rare_classes_weigh_more_but_not_without_end():
+    numbers = torch.zeros(1, 10, 10, dtype=torch.long)
+    numbers[0, 0, :5], numbers[0, 1:3] = 1, 2
+    y = functional.one_hot(numbers, 4).movedim(-1, 1).float()
+    assert rare_weights(y).tolist() == [1.0, 10.0, pytest.approx(75 / 20), 1.0]
 
 
 def test_binary_entropy_of_an_undecided_network():

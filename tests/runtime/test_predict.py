@@ -184,6 +184,25 @@ def test_a_missing_role_names_the_option_that_supplies_it(make_labelled, blob, o
     assert "--moving-labels" in caught.value.hint
 
 
+def test_labels_it_found_itself_are_cleaned_up_as_the_card_says(make_labelled, oblique, blob, monkeypatch):
+    """A lone voxel far from the rest of its label is background for the graph; labels that a user gives stay as they are."""
+    import dataclasses
+
+    predictor, given = make_labelled(Field(kind="region_velocity"))
+    predictor.card = dataclasses.replace(predictor.card, clean_up=0.1)
+    pair = predictor.pair(blob(oblique), blob(oblique))
+    numbers = np.zeros(pair.fixed_grid.shape, int)
+    numbers[:3, :3, :3] = numbers[-1, -1, -1] = 1
+    seen = {}
+    real = predictor.runner.run
+    monkeypatch.setattr(predictor.runner, "run", lambda graph, inputs, *rest: seen.update(inputs) or real(graph, inputs, *rest))
+    found = doubtful(numbers, 0.9)
+    predictor.register(pair, moving_labels=given, fixed_probabilities=found, moving_probabilities=found)
+    assert seen["fixed_labels"][1].sum() == 27
+    assert seen["fixed_labels"][0, -1, -1, -1] == 1
+    assert seen["moving_labels"][1].sum() > 27
+
+
 def test_a_model_is_not_asked_for_what_it_cannot_do(predictor, blob, oblique):
     with pytest.raises(ModelError) as caught:
         predictor(levels=()).segment(blob(oblique))

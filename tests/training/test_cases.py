@@ -106,3 +106,30 @@ def test_one_patient_in_two_parts_is_refused(study, tmp_path):
 
 def test_an_empty_list_of_labels_is_a_study_without_any():
     assert DataList(name="n", licence="l", grid=Grid(size=(16, 16, 16)), images="*.nii").labels == ()
+
+
+def test_labels_can_be_other_numbers_and_several_of_them(study, tmp_path):
+    """Both ellipsoids as one label, then only the second one; what is not named is background."""
+    listed = {"root": str(study.parent), "labels": ["background", "both"]}
+    both = read_data(write_list(tmp_path / "both.yaml", merge={"both": [1, 2]}, **listed))
+    second = read_data(write_list(tmp_path / "second.yaml", merge={"both": [2]}, **listed))
+    data, cases = read_data(study)
+    true = prepare_case(data, cases[0]).labels
+    assert ((prepare_case(both[0], both[1][0]).labels == 1) == (true > 0)).all()
+    assert ((prepare_case(second[0], second[1][0]).labels == 1) == (true == 2)).all()
+    with pytest.raises(InputError, match="merge"):
+        read_data(write_list(tmp_path / "wrong.yaml", merge={"left": [1]}, **listed))
+
+
+def test_simulated_series_are_divided_like_patients(tmp_path):
+    given = {"simulate": {"contact": {"series": 5, "frames": 4}}, "images": None, "label_files": None, "labels": list("abcd")}
+    grid = {"dims": 2, "orientation": None, "spacing_mm": [2, 2, 2], "size": [32, 32, 1]}
+    split = {"validation": ["series-03"], "test": ["series-04"]}
+    data, cases = read_data(write_list(tmp_path / "made.yaml", grid=grid, split=split, pairs="visits", **given))
+    assert [case.part for case in cases] == ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
+    made = Cases(data, cases, "validation")
+    assert made[1].image.shape == (1, 32, 32, 1)
+    assert made.make_a_pair(0, 3)
+    assert len(made.labelled) == 4
+    with pytest.raises(InputError, match="simulated: true"):
+        read_data(write_list(tmp_path / "real.yaml", simulated=False, grid=grid, split=split, **given))

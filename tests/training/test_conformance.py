@@ -29,6 +29,7 @@ PARAMETERS = {
     "jrss": 2_024_625,
     "sddir": 458_269,
     "siamese": 2_102_070,
+    "vocaltract": 2_048_169,
 }
 """With the default config: a change of a network is seen here first."""
 
@@ -41,6 +42,7 @@ SHORT = {
     "jrss": {"pretrain_register": 1, "pretrain_teacher": 1, "self_training": 1, "joint_rounds": 2},
     "sddir": {"classes": 3, "size": [32, 32, 32], "segment_widths": [4, 8], "widths": [4, 8, 8], "rounds": 2},
     "siamese": {"widths": [4, 6, 8], "segment_rounds": 1, "joint_rounds": 2},
+    "vocaltract": {"classes": 3, "dims": 3, "widths": [4, 4, 8, 8, 8], "segment_rounds": 1, "register_rounds": 2},
 }
 """A config for the grid of the study with which the last stage takes two rounds, and every other one."""
 
