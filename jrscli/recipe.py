@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -33,6 +33,7 @@ class Batch:
     classes_present: which foreground classes were drawn by the annotator at all, in every labelled image of the row.
     spacing: of the grid, mm.
     sequence: frames 0 … T of a beat; frame 0 is ``fixed`` and frame ``moving_frame`` is ``moving``.
+    true_displacement: of a simulated pair, in voxels: what moves ``moving`` onto ``fixed``.
     """
 
     fixed: Float[Tensor, "b c *grid"]
@@ -45,12 +46,20 @@ class Batch:
     has_moving_labels: Bool[Tensor, "b"] | None = None
     sequence: Float[Tensor, "b t c *grid"] | None = None
     moving_frame: int = 0
+    true_displacement: Float[Tensor, "b d *grid"] | None = None
 
     def pair(self) -> tuple[Tensor, Tensor]:
         """The fixed and the moving image. Raises ValueError naming the field in a batch of single images."""
         if self.moving is None:
             raise ValueError("this loss needs the field 'moving'; draw the stage's batches as 'pairs'")
         return self.fixed, self.moving
+
+    def both_labels(self) -> tuple[Tensor, Tensor]:
+        """The labels of the fixed and of the moving image. Raises ValueError unless every row has both."""
+        known = self.has_moving_labels
+        if self.moving_labels is None or known is None or not bool((known & self.has_fixed_labels).all()):
+            raise ValueError("this loss needs the labels of both images; draw the stage's batches as 'labelled-pairs'")
+        return self.fixed_labels, self.moving_labels
 
 
 Terms = Mapping[str, Tensor]
@@ -63,14 +72,14 @@ class Turn:
 
     trains: the networks whose weights it changes. All others are frozen and in eval mode, yet pass gradients to their input.
     loss: its terms on a batch; None skips the step (a pair that has nothing to teach).
-    rate: the optimiser's step size. optimiser: Adam, or RMSprop.
+    rate: the optimiser's step size. optimiser: Adam, RAdam or RMSprop.
     """
 
     trains: tuple[str, ...]
     loss: Callable[[Batch], Terms | None]
     repeats: int = 1
     rate: float = 1e-3
-    optimiser: Literal["adam", "rmsprop"] = "adam"
+    optimiser: Literal["adam", "radam", "rmsprop"] = "adam"
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,13 @@ class Graph:
             raise ValueError(f"not in jrscli/roles.py: {', '.join(unknown)}")
 
 
+class Seen(NamedTuple):
+    """What a method makes of a pair: the displacement in voxels, and logits of the fixed image if the same graph gives them."""
+
+    displacement: Float[Tensor, "b d *grid"]
+    fixed_logits: Float[Tensor, "b k *grid"] | None = None
+
+
 class Method(nn.Module, ABC):
     """A published method: networks, stages and graphs. Subclasses are final and take a frozen ``Config`` dataclass.
 
@@ -194,13 +210,13 @@ class Method(nn.Module, ABC):
         """The graph of that name, if the method has it."""
         return next((graph for graph in self.graphs() if graph.name == name), None)
 
-    def pull(
+    def on_pair(
         self,
         fixed: Float[Tensor, "b c *grid"],
         moving: Float[Tensor, "b c *grid"],
         labels: Mapping[str, Float[Tensor, "b classes *grid"]] | None = None,
-    ) -> Float[Tensor, "b d *grid"] | None:
-        """The displacement, in voxels, by the exported graphs; None where they need what is not at hand.
+    ) -> Seen | None:
+        """What the exported graphs make of a pair; None where they need what is not at hand.
 
         labels: of "fixed" and "moving", where known. A method that segments uses its own in their place, as in use.
         """
@@ -227,7 +243,14 @@ class Method(nn.Module, ABC):
         if f"{side}_logits" in outputs:
             regions = hard(outputs[f"{side}_logits"])
         output = next(outputs[role] for role in FIELDS if role in outputs)
-        return self.field.displacement(output, fixed.shape[2:], regions)
+        return Seen(self.field.displacement(output, fixed.shape[2:], regions), outputs.get("fixed_logits"))
+
+    def pull(
+        self, fixed: Tensor, moving: Tensor, labels: Mapping[str, Tensor] | None = None
+    ) -> Float[Tensor, "b d *grid"] | None:
+        """The displacement of `on_pair`."""
+        found = self.on_pair(fixed, moving, labels)
+        return found and found.displacement
 
     def own_labels(self, maps: Float[Tensor, "b k *grid"]) -> Float[Tensor, "b k *grid"]:
         """1 where a map is the largest one, as in `hard`, small parts (``clean_up``) given to the background."""

@@ -88,16 +88,20 @@ class Input:
     """How one input of a graph is prepared.
 
     channels: of the tensor (labels: one per label of the card, with or without the background). modality: DICOM Modality values
-    it was made for; none = any. window: see `Window`; range: the values the network gets.
+    it was made for; none = any. window: see `Window`; windows: several of them, one channel each, the first one showing most.
+    range: the values the network gets.
     """
 
     channels: int = 1
     modality: tuple[str, ...] = ()
     window: Window | None = None
     range: tuple[float, float] = (0.0, 1.0)
+    windows: tuple[Window, ...] = ()
 
     def __post_init__(self) -> None:
         need(self.channels > 0, "channels must be positive")
+        need(not self.windows or self.window is None, "window and windows exclude each other")
+        need(not self.windows or len(self.windows) == self.channels, "each of the windows is a channel")
         need(self.range[0] < self.range[1], "range must rise")
 
 

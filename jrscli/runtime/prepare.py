@@ -6,6 +6,7 @@ A crop, a pad, a flip or a zoom is another Geometry; everything is resampled onc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -112,11 +113,15 @@ def grey_limits(volume: Volume, spec: Input) -> tuple[float, float]:
 
 def prepared(
     volume: Volume, target: Geometry, spec: Input, transform: Transform | None = None
-) -> Float32[np.ndarray, "1 i j k"]:
+) -> Float32[np.ndarray, "c i j k"]:
     """The image on the network's grid with its grey values in ``spec.range``; beyond the image it is what the lowest value is.
 
+    One channel, or one for each of ``spec.windows``.
     transform: target mm -> image mm, where the grid lies in another space. An image much finer than the grid is smoothed first.
     """
+    if spec.windows:
+        each = [replace(spec, channels=1, windows=(), window=window) for window in spec.windows]
+        return np.concatenate([prepared(volume, target, one, transform) for one in each])
     low, high = grey_limits(volume, spec)
     scaled = volume.array.astype(np.float32)
     scaled -= np.float32(low)

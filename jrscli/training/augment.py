@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from jrscli.nn.warp import identity_like, sample
+from jrscli.training.simulated.fractions import slow
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,8 @@ def _moved_index(image: Tensor, amounts: Augmentation, generator: torch.Generato
 
 
 def _recoloured(image: Tensor, amounts: Augmentation, generator: torch.Generator) -> Tensor:
-    dims = image.ndim - 1
     gamma = math.exp(float(_even((), amounts.gamma, generator)))
-    knots = _even((1, 1, *(3,) * dims), amounts.gain, generator)
-    mode = "trilinear" if dims == 3 else "bilinear"
-    gain = functional.interpolate(knots.to(image), size=tuple(image.shape[1:]), mode=mode, align_corners=True)[0]
+    gain = slow(image, amounts.gain, generator)
     noise = torch.randn(image.shape, generator=generator).to(image) * float(torch.rand((), generator=generator)) * amounts.noise
     return (image.clamp(0, 1) ** gamma * (1 + gain) + noise).clamp(0, 1)
 

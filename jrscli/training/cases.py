@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from jrscli.errors import InputError
-from jrscli.runtime.card import Grid, Window
+from jrscli.runtime.card import Grid, Input, Window
 from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.strict_yaml import YamlError, load
 from jrscli.training.simulated import Simulate
 from jrscli.training.simulated.contact import Contact
 
-PAIRS = ("patients", "visits")
+PAIRS = ("patients", "visits", "fractions", "contrasts")
 PARTS = ("train", "validation", "test")
+ABSENT = ("background", "undrawn")
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,15 @@ class DataList:
 
     name, licence: of the data, repeated in every card. labels: names of label 0 (background), 1, 2 …
     merge: which numbers of the label files are which label, where they are not 1, 2 …; all others are background.
-    grid, window, modality: how images enter the network, as in a card. simulated: whether we made the data.
+    grid, window, windows, range, modality: how images enter the network, as in a card. simulated: whether we made the data.
     simulate: what a program makes of the cases, or in their place.
-    pairs: what is registered in training: the images of two "patients", or two "visits" (or phases) of one patient.
+    pairs: what is registered in training: the images of two "patients", two "visits" (or phases) of one patient; or one image
+    and what is simulated of it: a daily image ("fractions"), or that and another contrast of the moving one ("contrasts").
     cases: every case written out; or images and labels: two patterns with one ``*`` (the patient) relative to ``root``, and
     ``split``. root: relative to the file.
     labelled: how many training cases keep their labels (few-shot, drawn with ``labelled_seed``); None = all that have some.
+    absent: what it means that a label occurs nowhere in a case: nothing is there ("background"), or it is "undrawn".
+    distrusted: labels of some patients that are wrong, by label; they count as not drawn.
     """
 
     name: str
@@ -90,6 +94,10 @@ class DataList:
     split: Split = field(default_factory=Split)
     labelled: int | None = None
     labelled_seed: int = 0
+    windows: tuple[Window, ...] = ()
+    range: tuple[float, float] = (0.0, 1.0)
+    absent: str = "background"
+    distrusted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         made = self.simulate is not None and self.simulate.makes_images
@@ -100,8 +108,40 @@ class DataList:
         for pattern in (self.images, self.label_files):
             need(pattern is None or pattern.count("*") == 1, "a pattern has one *, which stands for the patient")
         need(len(self.labels) != 1, "labels begins with background and names at least one more")
-        need(self.pairs in PAIRS, f"pairs is patients or visits, not {self.pairs}")
+        need(self.pairs in PAIRS, f"pairs is one of {', '.join(PAIRS)}, not {self.pairs}")
         need(self.grid.size is not None, "training needs grid.size: the voxels per axis")
+        need(self.absent in ABSENT, f"absent is background or undrawn, not {self.absent}")
+        unknown = set(self.distrusted) - set(self.labels[1:])
+        need(not unknown, f"distrusted names what is no label: {', '.join(sorted(unknown))}")
+        need(self.input.channels > 0, "an image has a channel")  # and what an input asks of windows and range
+
+    @property
+    def channels(self) -> int:
+        """Of an image as it enters the network."""
+        return max(len(self.windows), 1)
+
+    @property
+    def input(self) -> Input:
+        """How an image is prepared."""
+        window = None if self.windows else self.window
+        return Input(self.channels, self.modality, window, self.range, self.windows)
+
+    @property
+    def within_patient(self) -> bool:
+        """Whether both images of a pair are of one patient."""
+        return self.pairs != "patients"
+
+    @property
+    def simulates(self) -> bool:
+        """Whether the second image of a pair is made from the first."""
+        return self.pairs in ("fractions", "contrasts")
+
+    def drawn(self, patient: str, numbers: Collection[int]) -> tuple[bool, ...]:
+        """Whether each foreground label was drawn in a case of this patient; numbers: those that occur in it."""
+        return tuple(
+            (self.absent == "background" or n in numbers) and patient not in self.distrusted.get(name, ())
+            for n, name in enumerate(self.labels[1:], start=1)
+        )
 
 
 @dataclass(frozen=True)

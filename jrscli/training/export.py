@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from jrscli.training.run import build_method
 AGREEMENT = 1e-4
 """The largest difference between ONNX and torch, in the units of an output."""
 GOLDEN_SEED = 7
+SIMULATIONS = ("cycle", "fraction", "contrast")
+"""The settings that say how images were simulated."""
 
 
 def refuse_existing(folder: Path, name: str, *, overwrite: bool) -> None:
@@ -63,7 +65,7 @@ def export(source: Path | str, folder: Path | str, details: Details) -> Model:
         details,
         method_name=content["method"],
         seed=int(settings["seed"]),
-        cycle=settings.get("cycle"),
+        simulation={key: settings[key] for key in SIMULATIONS if key in settings},
     )
 
 
@@ -75,16 +77,16 @@ def export_method(
     *,
     method_name: str,
     seed: int,
-    cycle: Mapping[str, float] | None = None,
+    simulation: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Model:
-    """The same for a method in memory. cycle: of the sequences it learned from, where it did (`jrscli.training.cycles.Cycle`).
+    """The same for a method in memory. simulation: the settings ``cycle``, ``fraction`` and ``contrast`` of its training.
 
     Raises what `export` raises.
     """
     files: dict[str, bytes] = {}
     try:
         graphs = {graph.name: _graph(graph, method, data, details, files) for graph in method.graphs()}
-        card = _card(graphs, method, data, details, method_name, _trained(method, data, details, seed, cycle))
+        card = _card(graphs, method, data, details, method_name, _trained(method, data, details, seed, simulation or {}))
     except PlainError as error:
         raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
     card = dataclasses.replace(card, golden=_golden(card, method))
@@ -153,7 +155,7 @@ def _input(role: str, graph: Graph, data: DataList) -> cards.Input:
     if kind == "image" and graph.name in ON_MAPS:
         return cards.Input(channels=channels)
     if kind == "image":
-        return cards.Input(channels=channels, modality=data.modality, window=data.window)
+        return data.input
     if kind == "state":
         return cards.Input(channels=channels)
     need(kind in ("labels", "probabilities"), f"how to prepare {role} is not known")
@@ -170,14 +172,26 @@ def _output(role: str, graph: Graph, data: DataList) -> cards.Output:
     return cards.Output("map", graph.channels.get(role, 1))
 
 
-def _trained(method: Method, data: DataList, details: Details, seed: int, cycle: Mapping[str, float] | None) -> cards.Trained:
+def _trained(
+    method: Method, data: DataList, details: Details, seed: int, settings: Mapping[str, Mapping[str, Any]]
+) -> cards.Trained:
     from jrscli import __version__
 
     date = details.date or datetime.now(UTC).date().isoformat()
-    simulated = any(stage.batches == "sequences" for stage in method.stages())
-    simulation = {f"cycle.{key}": float(value) for key, value in (cycle or {}).items()} if simulated else {}
+    used = ["cycle"] if any(stage.batches == "sequences" for stage in method.stages()) else []
+    used += ["fraction"] * data.simulates + ["contrast"] * (data.pairs == "contrasts")
+    simulation = {name: value for part in used for name, value in _numbers(part, settings.get(part, {}))}
     simulation |= data.simulate.parameters() if data.simulate else {}
     return cards.Trained(data.name, data.licence, "train", seed, details.config, f"jrscli {__version__}", date, simulation)
+
+
+def _numbers(part: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The settings of a simulation, one number each: ``fraction.peak_mm.0``, ``fraction.peak_mm.1`` …"""
+    for key, value in settings.items():
+        if isinstance(value, list | tuple):
+            yield from ((f"{part}.{key}.{n}", float(item)) for n, item in enumerate(value))
+        else:
+            yield f"{part}.{key}", float(value)
 
 
 def _golden(card: cards.Card, method: Method) -> cards.Golden:

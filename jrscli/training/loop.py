@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from jrscli.training.log import Log
 from jrscli.training.prepared import Cases
 from jrscli.training.sampling import Sampler
 from jrscli.training.settings import Settings
-from jrscli.training.validate import validate, validation_pairs
+from jrscli.training.validate import Examples, validate, validation_pairs
 
 Scored = Callable[[str, int, Mapping[str, float]], None]
 """``scored(stage, rounds, scores)``: hears what a validation found."""
@@ -74,6 +75,7 @@ class Loop:
         self.description, self.progress, self.scored = description, progress, scored
         self.validation = validation
         self.pairs = validation_pairs(validation, settings.validation_pairs)
+        self.examples = Examples(validation, device, fraction=settings.fraction, contrast=settings.contrast)
         self.sampler = Sampler(
             training,
             seed=settings.seed,
@@ -82,6 +84,9 @@ class Loop:
             device=device,
             mixed_chance=settings.mixed_chance,
             cycle=settings.cycle,
+            fraction=settings.fraction,
+            contrast=settings.contrast,
+            patch=settings.patch,
             rank=self.ranks.rank,
         )
         self.state = State()
@@ -194,7 +199,11 @@ class Loop:
         return [weight for name in turn.trains for weight in self.method.networks[name].parameters()]
 
     def _fresh(self, stage: Stage) -> list[torch.optim.Optimizer]:
-        kinds = {"adam": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
+        kinds: dict[str, Any] = {
+            "adam": torch.optim.AdamW,
+            "radam": partial(torch.optim.RAdam, decoupled_weight_decay=True),
+            "rmsprop": torch.optim.RMSprop,
+        }
         decay = self.settings.weight_decay
         return [kinds[turn.optimiser](self._weights(turn), lr=turn.rate, weight_decay=decay) for turn in stage.turns]
 
@@ -203,7 +212,7 @@ class Loop:
 
     def _validate(self, stage: Stage) -> None:
         self.ranks.share(self.method)
-        found = validate(self.method, self.validation, self.pairs, self.device)
+        found = validate(self.method, self.examples, self.pairs)
         self._write(stage, "validation", found)
         score = sum(value for name, value in found.items() if name in ("registration", "segmentation"))
         self.scored(stage.name, self.state.rounds, found)

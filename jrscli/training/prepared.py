@@ -10,7 +10,6 @@ from jaxtyping import Float, UInt8
 
 from jrscli.errors import InputError
 from jrscli.io import read_image, read_labels
-from jrscli.runtime.card import Input
 from jrscli.runtime.prepare import network_grid, prepared
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample_labels
@@ -23,12 +22,13 @@ from jrscli.training.simulated.contact import frame
 class Prepared:
     """One case on the network's grid; of a method for slices the third axis counts them.
 
-    labels: label numbers, or None where the case has none.
+    labels: label numbers, or None where the case has none. drawn: whether each foreground label was drawn in it at all.
     """
 
     patient: str
     image: Float[np.ndarray, "c i j k"]
     labels: UInt8[np.ndarray, "i j k"] | None
+    drawn: tuple[bool, ...] = ()
 
 
 class Cases(Sequence[Prepared]):
@@ -48,9 +48,11 @@ class Cases(Sequence[Prepared]):
         return self._kept[index]
 
     def make_a_pair(self, one: int, other: int) -> bool:
-        """Whether the two are what the data list registers: of two patients, or two visits of one."""
+        """Whether the two are what the data list registers: two patients, two visits of one, a case and its simulation."""
         same = self.cases[one].patient == self.cases[other].patient
-        return one != other and same == (self.data.pairs == "visits")
+        if self.data.simulates:
+            return one == other
+        return one != other and same == self.data.within_patient
 
     @property
     def labelled(self) -> list[int]:
@@ -66,8 +68,9 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
     volume, found = _source(data, case)
     # batches need one shape: in training the size is meant exactly, where the runtime may pad up to a multiple
     geometry = network_grid(volume.geometry, replace(data.grid, multiple=None, patch=None, overlap=None))
-    image = prepared(volume, geometry, Input(window=data.window))
+    image = prepared(volume, geometry, data.input)
     labels = None
+    drawn = (True,) * max(len(data.labels) - 1, 0)
     if found is not None and data.labels:
         on_grid = resample_labels(found, geometry).array
         if int(on_grid.max(initial=0)) >= len(data.labels):
@@ -77,7 +80,8 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
                 hint="name every label in the data list under labels, background first",
             )
         labels = on_grid.astype(np.uint8)
-    return Prepared(case.patient, image, labels)
+        drawn = data.drawn(case.patient, np.unique(labels).tolist())
+    return Prepared(case.patient, image, labels, drawn)
 
 
 def _source(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
@@ -113,18 +117,23 @@ VOLUME_MARGIN = 0.25
 def volumes_cc(cases: Cases) -> dict[str, tuple[float, float]]:
     """The least and the most that each label measures in these cases, with a margin: what a card says of the images it knows.
 
-    A label that some labelled case does not have is left out.
+    A label that some labelled case does not have is left out, but for cases in which it was not drawn.
     """
     data = cases.data
     voxel_cc = float(np.prod(data.grid.spacing_mm or (0.0,))) / 1000
-    found = [np.bincount(np.ravel(labels), minlength=len(data.labels)) for case in cases if (labels := case.labels) is not None]
-    if not found or not voxel_cc or data.grid.dims != 3:
+    found: dict[str, list[float]] = {}
+    for case in cases:
+        if case.labels is not None:
+            counts = np.bincount(np.ravel(case.labels), minlength=len(data.labels))
+            for name, count, drawn in zip(data.labels[1:], counts[1:], case.drawn, strict=True):
+                if drawn:
+                    found.setdefault(name, []).append(float(count) * voxel_cc)
+    if not voxel_cc or data.grid.dims != 3:
         return {}
-    low, high = np.min(found, axis=0) * voxel_cc, np.max(found, axis=0) * voxel_cc
     return {
-        name: (_three_digits(low[n] * (1 - VOLUME_MARGIN)), _three_digits(high[n] * (1 + VOLUME_MARGIN)))
-        for n, name in enumerate(data.labels)
-        if n > 0 and low[n] > 0
+        name: (_three_digits(min(sizes) * (1 - VOLUME_MARGIN)), _three_digits(max(sizes) * (1 + VOLUME_MARGIN)))
+        for name, sizes in found.items()
+        if min(sizes) > 0
     }
 
 

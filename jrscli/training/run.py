@@ -81,7 +81,7 @@ def train(
     settings = built(Settings, training or {})
     torch.manual_seed(settings.seed)
     network = module.METHOD(built(module.Config, values))
-    _check_grid(network, listed)
+    _check_grid(network, listed, settings.patch)
     training_cases = Cases(listed, cases, "train")
     description = {
         "method": method,
@@ -123,18 +123,20 @@ def _from_data(config: type, data: DataList) -> dict[str, Any]:
     """What the data list settles of a config."""
     known = {item.name for item in dataclasses.fields(config)}
     dims = data.grid.dims
-    settled: dict[str, Any] = {"classes": len(data.labels) or 1, "dims": dims}
+    settled: dict[str, Any] = {"classes": len(data.labels) or 1, "dims": dims, "channels": data.channels}
     settled |= {"size": (data.grid.size or ())[:dims], "spacing_mm": (data.grid.spacing_mm or (1.0, 1.0, 1.0))[:dims]}
     return {name: value for name, value in settled.items() if name in known}
 
 
-def _check_grid(method: Method, data: DataList) -> None:
-    size = (data.grid.size or ())[: data.grid.dims]
+def _check_grid(method: Method, data: DataList, patch: tuple[int, ...] | None) -> None:
+    if patch and not method.dynamic:
+        raise UsageError("the method needs the whole grid", code="data.grid", hint="leave training.patch out")
+    size = (patch or data.grid.size or ())[: data.grid.dims]
     if any(n % method.multiple for n in size):
         raise UsageError(
             f"a grid of {size} voxels where the method needs multiples of {method.multiple}",
             code="data.grid",
-            hint="change grid.size in the data list",
+            hint="change training.patch" if patch else "change grid.size in the data list",
         )
 
 

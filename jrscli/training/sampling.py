@@ -8,20 +8,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from jrscli.errors import UsageError
 from jrscli.recipe import Batch, Batches
 from jrscli.training.augment import Augmentation, augment
-from jrscli.training.cases import DataList
 from jrscli.training.cycles import Cycle, beat, velocity_between
+from jrscli.training.patches import cropped
 from jrscli.training.prepared import Cases, Prepared
+from jrscli.training.rows import as_batch, drawn_in, in_range, in_unit, simulated_of
+from jrscli.training.simulated.fractions import Contrast, Fraction
 
 
 class Sampler:
     """Draws batches of one part of the data.
 
-    cycle: how sequences are made.
+    cycle: how sequences are made. fraction, contrast: how images are, of which the second is simulated.
+    patch: voxels of a part of the grid that is drawn instead of the whole.
     mixed_chance: how often a pair is one labelled and one unlabelled case, while fewer than half of the cases have labels.
     """
 
@@ -35,10 +37,13 @@ class Sampler:
         device: torch.device,
         mixed_chance: float = 0.5,
         cycle: Cycle = Cycle(),
+        fraction: Fraction = Fraction(),
+        contrast: Contrast = Contrast(),
+        patch: tuple[int, ...] | None = None,
         rank: int = 0,
     ) -> None:
         self.cases = cases
-        self.cycle = cycle
+        self.cycle, self.fraction, self.contrast, self.patch = cycle, fraction, contrast, patch
         self._velocities: dict[tuple[int, int], Tensor] = {}
         self.seed = seed
         self.batch = batch
@@ -58,7 +63,8 @@ class Sampler:
             pool = self.labelled or range(len(self.cases))
             return self._batch([int(rng.choice(pool)) for _ in range(self.batch)], None, generator)
         if kind in ("pairs", "sequences"):
-            mixed = 2 * len(self.labelled) < len(self.cases) and rng.random() < self.mixed_chance and not self.visits
+            few = 2 * len(self.labelled) < len(self.cases)
+            mixed = few and rng.random() < self.mixed_chance and not self.cases.data.within_patient
             pairs = [self._pair(rng, mixed) for _ in range(self.batch)]
             if kind == "sequences":
                 return self._sequences(pairs, generator)
@@ -98,7 +104,7 @@ class Sampler:
         return int(rng.choice(self._others(moving, pool))), moving
 
     def _others(self, case: int, pool: Sequence[int]) -> list[int]:
-        """Those of the pool that make a pair with the case: of another patient, or another visit of the same one."""
+        """Those of the pool that make a pair with the case (`Cases.make_a_pair`)."""
         return [n for n in pool if self.cases.make_a_pair(case, n)]
 
     def _batch(self, fixed: list[int], moving: list[int] | None, generator: torch.Generator) -> Batch:
@@ -106,13 +112,36 @@ class Sampler:
         at_first = place.get_state() if place else None
         heights = self._heights(len(fixed), generator)
         images, labels, known = self._stack(fixed, heights, generator, place)
-        common = self._common(images, labels, known)
         if moving is None:
-            return Batch(**common)
+            return self._finished(self._common(images, labels, fixed), generator)
+        if self.cases.data.simulates:
+            return self._finished(self._simulated(images, labels, fixed, generator), generator)
         if place is not None and at_first is not None:
             place.set_state(at_first)  # two visits are moved alike: what lies between them is the patient's own motion
+        common = self._common(images, labels, fixed, moving)
         images, labels, known = self._stack(moving, heights, generator, place)
-        return Batch(**common, moving=images, moving_labels=labels, has_moving_labels=known)
+        return self._finished({**common, "moving": images, "moving_labels": labels, "has_moving_labels": known}, generator)
+
+    def _simulated(self, images: Tensor, labels: Tensor, chosen: list[int], generator: torch.Generator) -> dict[str, Any]:
+        """Each row as the moving image, what is simulated of it as the fixed one."""
+        data = self.cases.data
+        rows = [
+            simulated_of(image, one, data, self.fraction, self.contrast, generator)
+            for image, one in zip(images, labels, strict=True)
+        ]
+        fixed, fixed_labels, moving, moving_labels, motion = (torch.stack(parts) for parts in zip(*rows, strict=True))
+        common = self._common(fixed, fixed_labels, chosen)
+        also = {"moving": moving, "moving_labels": moving_labels, "has_moving_labels": common["has_fixed_labels"]}
+        return {**common, **also, "true_displacement": motion}
+
+    def _finished(self, found: dict[str, Any], generator: torch.Generator) -> Batch:
+        """The batch of these parts: a patch of the grid if one is asked for, images in their range."""
+        if self.patch is not None:
+            found = cropped(found, self.patch, generator)
+        for role in ("fixed", "moving"):
+            if role in found:
+                found[role] = in_range(found[role], self.cases.data)
+        return Batch(**found)
 
     def _sequences(self, pairs: list[tuple[int, int]], generator: torch.Generator) -> Batch:
         """A beat from the first case of each pair to the second and back; all its frames are moved and coloured alike."""
@@ -130,12 +159,13 @@ class Sampler:
             fixed_labels.append(labels[: len(one_labels)])
             moving_labels.append(labels[len(one_labels) :])
         sequence = torch.stack(frames)
-        known, also = (self._known([pair[side] for pair in pairs]) for side in (0, 1))
+        sequence = in_range(sequence, self.cases.data)
+        firsts, seconds = ([pair[side] for pair in pairs] for side in (0, 1))
         return Batch(
-            **self._common(sequence[:, 0], torch.stack(fixed_labels), known),
+            **self._common(sequence[:, 0], torch.stack(fixed_labels), firsts, seconds),
             moving=sequence[:, self.cycle.peak],
             moving_labels=torch.stack(moving_labels),
-            has_moving_labels=also,
+            has_moving_labels=self._known(seconds),
             sequence=sequence,
             moving_frame=self.cycle.peak,
         )
@@ -150,16 +180,18 @@ class Sampler:
         found = self._velocities[key]
         return found if (a, b) == key else -found
 
-    def _common(self, images: Tensor, labels: Tensor, known: Tensor) -> dict[str, Any]:
-        """What every batch holds."""
-        count, classes = len(images), labels.shape[1]
+    def _common(self, images: Tensor, labels: Tensor, chosen: list[int], *others: list[int]) -> dict[str, Any]:
+        """What every batch holds. others: the cases of the other images of each row."""
         spacing = (self.cases.data.grid.spacing_mm or (1.0, 1.0, 1.0))[: images.ndim - 2]
+        present = torch.stack(
+            [drawn_in([self.cases[n] for n in rows], labels.shape[1], self.device) for rows in (chosen, *others)]
+        )
         return {
             "fixed": images,
             "fixed_labels": labels,
-            "has_fixed_labels": known,
-            "classes_present": torch.ones(count, max(classes - 1, 0), dtype=torch.bool, device=self.device),
-            "spacing": torch.tensor([spacing] * count, device=self.device),
+            "has_fixed_labels": self._known(chosen),
+            "classes_present": present.all(0),
+            "spacing": torch.tensor([spacing] * len(images), device=self.device),
         }
 
     def _heights(self, count: int, generator: torch.Generator) -> list[float]:
@@ -182,32 +214,15 @@ class Sampler:
         return torch.tensor([self.cases[n].labels is not None for n in chosen], device=self.device)
 
     def _tensors(self, number: int, height: float) -> tuple[Tensor, Tensor]:
-        """Image and labels of a case, or of its slice at this height."""
+        """Image (0 … 1) and labels of a case, or of its slice at this height."""
         case, data = self.cases[number], self.cases.data
         if data.grid.dims == 2:
             k = _slice_at(height, case.image.shape[3])
-            case = Prepared(
-                case.patient, case.image[..., k : k + 1], None if case.labels is None else case.labels[..., k : k + 1]
-            )
+            labelled = None if case.labels is None else case.labels[..., k : k + 1]
+            case = Prepared(case.patient, case.image[..., k : k + 1], labelled, case.drawn)
         image, labels = as_batch(case, data, self.device)
-        return image[0], labels[0]
+        return in_unit(image[0], data), labels[0]
 
 
 def _slice_at(height: float, count: int) -> int:
     return min(int(height * count), count - 1)
-
-
-def as_batch(case: Prepared, data: DataList, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Image and one-hot labels as a network takes them: one row, or one row per slice for a method for slices."""
-    image, labels = torch.from_numpy(case.image).to(device), one_hot_of(case, len(data.labels), device)
-    if data.grid.dims == 2:
-        return image.movedim(-1, 0), labels.movedim(-1, 0)
-    return image[None], labels[None]
-
-
-def one_hot_of(case: Prepared, classes: int, device: torch.device) -> Tensor:
-    """The labels as one channel per class, background first; all NaN where the case has none, so that no loss reads them."""
-    if case.labels is None:
-        return torch.full((classes, *case.image.shape[1:]), torch.nan, device=device)
-    numbers = torch.from_numpy(case.labels).to(device).long()
-    return functional.one_hot(numbers, classes).movedim(-1, 0).float()

@@ -12,6 +12,7 @@ from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.strict_yaml import YamlError, load
 from jrscli.training.augment import Augmentation
 from jrscli.training.cycles import Cycle
+from jrscli.training.simulated.fractions import Contrast, Fraction
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Settings:
     validate_every, checkpoint_every: steps of an optimiser; both happen at the end of a round, and at the end of each stage.
     validation_pairs: how many pairs are registered each time.
     mixed_chance: how often a pair is one labelled and one unlabelled case, while fewer than half of the cases have labels.
-    cycle: how a method that learns from sequences gets them.
+    cycle: how a method that learns from sequences gets them. fraction, contrast: how the second image is made where the data
+    list has it simulated. patch: voxels of a part of the grid drawn at each step; without it the whole grid.
     tensorboard: whether the log is also written as TensorBoard curves.
     """
 
@@ -39,19 +41,24 @@ class Settings:
     tensorboard: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
     cycle: Cycle = field(default_factory=Cycle)
+    fraction: Fraction = field(default_factory=Fraction)
+    contrast: Contrast = field(default_factory=Contrast)
+    patch: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         need(self.batch > 0 and self.clip > 0, "batch and clip must be positive")
         need(self.validate_every > 0 and self.checkpoint_every > 0, "validate_every and checkpoint_every are at least 1")
         need(0 <= self.mixed_chance <= 1, "mixed_chance is 0 … 1")
+        need(self.patch is None or min(self.patch) > 0, "patch is three numbers of voxels")
         need(self.precision in ("float32", "bfloat16", "float16"), "precision is float32, bfloat16 or float16")
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     """``{"config": {…}, "training": {…}, "data": {…}}`` from ``key=value`` texts.
 
-    ``training.KEY`` sets the loop, ``training.augmentation.KEY`` the augmentation, ``training.cycle.KEY`` simulated sequences,
-    ``data.KEY`` the data list, any other KEY the method's config.
+    ``training.KEY`` sets the loop, ``training.augmentation.KEY`` the augmentation, ``training.cycle.KEY``,
+    ``training.fraction.KEY`` and ``training.contrast.KEY`` what is simulated, ``data.KEY`` the data list, any other KEY the
+    method's config.
 
     Raises UsageError `settings.form`.
     """

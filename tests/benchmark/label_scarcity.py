@@ -74,7 +74,7 @@ def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str) -> None:
     from jrscli.training.cases import read_data
     from jrscli.training.prepared import Cases
     from jrscli.training.run import build_method, train
-    from jrscli.training.validate import validate, validation_pairs
+    from jrscli.training.validate import Examples, validate, validation_pairs
 
     folder = out / cell.name
     changes = {"labelled": cell.labelled, "labelled_seed": cell.seed}
@@ -94,7 +94,7 @@ def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str) -> None:
     method.load_state_dict(content["weights"])
     listed, found = read_data(LIST, root=data)
     scored = Cases(listed, found, part)
-    scores = validate(method, scored, validation_pairs(scored, 40), torch.device("cpu"))
+    scores = validate(method, Examples(scored, torch.device("cpu")), validation_pairs(scored, 40))
     (folder / f"scores-{part}.json").write_text(json.dumps({"budget": budget, **scores}), "utf-8")
 
 

@@ -134,8 +134,8 @@ def test_one_exported_step_is_torch_over_twenty_frames(tmp_path):
     torch.nn.init.normal_(made.networks["motion"].before.weight, std=0.1)
     grid = Grid(dims=2, orientation=None, spacing_mm=(1, 1, 8), size=(*shape, 1))
     data = DataList("x", "CC0-1.0", grid, labels=("background", "a", "b"), images="*")
-    cycle = {"frames": 8, "noise": 0.03}
-    model = export_method(made, data, tmp_path, Details("heart"), method_name="cardiacmotion", seed=0, cycle=cycle)
+    simulation = {"cycle": {"frames": 8, "noise": 0.03}}
+    model = export_method(made, data, tmp_path, Details("heart"), method_name="cardiacmotion", seed=0, simulation=simulation)
     assert model.card.simulated_training
     assert model.card.trained.simulation == {"cycle.frames": 8, "cycle.noise": 0.03}
     assert model.card.requires == ("sequence",)

@@ -22,6 +22,7 @@ NAMES = methods.names()
 
 PARAMETERS = {
     "cardiacmotion": 1_085_596,
+    "crossstitch": 780_872,
     "ddir": 1_939_564,
     "deepatlas": 1_150_574,
     "deeprs": 3_222_999,
@@ -35,6 +36,7 @@ PARAMETERS = {
 
 SHORT = {
     "cardiacmotion": {"classes": 3, "dims": 3, "width": 0.0625, "motion_rounds": 1, "segment_rounds": 1, "joint_rounds": 2},
+    "crossstitch": {"classes": 3, "widths": [4, 6, 8], "rounds": 2},
     "ddir": {"classes": 3, "widths": [4, 8, 8], "segment_rounds": 1, "rounds": 2},
     "deepatlas": {"pretrain_register": 1, "pretrain_segment": 1, "joint_rounds": 2, "register_repeats": 2},
     "deeprs": {"width": 4, "warm_up": 1, "rounds": 2},
@@ -176,9 +178,13 @@ def test_it_exports_what_torch_computes(name, trained, model):
 
 @pytest.mark.slow
 def test_it_works_through_jrs(model, study, tmp_path):
-    """Two images of the study, one registered to the other and segmented, by the card alone."""
+    """Two images of the study, one registered to the other and segmented, by the card and what it says it needs."""
     fixed, moving = (study.parent / f"images/case_{n}.nii.gz" for n in (5, 6))
     words = ["register", fixed, moving, "--refine", 1, "-o", tmp_path / "pair"]
+    for role in model.card.requires:
+        option = INPUTS[role].option or ""
+        if option.startswith("--"):
+            words += [option, study.parent / f"labels/case_{5 if role.startswith('fixed') else 6}.nii.gz"]
     if model.card.registers:
         kinds = _kinds([*words, "--model", model.path, "--device", "cpu"])
         assert {"image", "xfm", "xfm-inverse"} <= set(kinds)

@@ -15,7 +15,7 @@ from jrscli.training.cycles import Cycle, beat, velocity_between
 from jrscli.training.prepared import Cases
 from jrscli.training.run import train
 from jrscli.training.sampling import Sampler
-from jrscli.training.validate import validate, validation_pairs
+from jrscli.training.validate import Examples, validate, validation_pairs
 
 CPU = torch.device("cpu")
 
@@ -139,7 +139,7 @@ def test_slices_are_scored_as_the_volume_they_make(study):
     torch.nn.init.zeros_(method.networks["motion"].seen.weight)
     torch.nn.init.zeros_(method.networks["motion"].seen.bias)
     torch.nn.init.zeros_(method.networks["motion"].before.bias)
-    found = validate(method, validation, validation_pairs(validation, 9), CPU)
+    found = validate(method, Examples(validation, CPU), validation_pairs(validation, 9))
     one, other = (validation[n].labels for n in (0, 1))
     dice = [2 * ((one == k) & (other == k)).sum() / ((one == k).sum() + (other == k).sum()) for k in (1, 2)]
     assert found["registration"] == pytest.approx(np.mean(dice), abs=1e-6)
