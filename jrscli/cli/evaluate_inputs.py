@@ -89,6 +89,12 @@ def _evaluated(run: Run, asked: Asked, tolerances: Any) -> tuple[Found, Material
         raise InputError(
             "landmarks can be compared with landmarks only", code="evaluate.kinds", hint="give two lists of points"
         )
+    if kinds == ["nifti", "nifti"]:
+        from jrscli.cli.evaluate_cine import any_cine, of_cine
+
+        if any_cine(asked):
+            main, parts, v_mm = of_cine(run, asked, tolerances)
+            return (main, parts, {}), Material(), v_mm
     return _of_contours(run, asked, tolerances)
 
 
@@ -127,8 +133,7 @@ def _compared(
     from jrscli.spatial.volume import LabelMap
     from jrscli.workflows.evaluate import evaluate_labels, evaluate_structures
 
-    wanted: dict[str, Any] = {"metrics": asked.metrics} if asked.metrics else {}
-    wanted |= {"nsd_tolerance_mm": asked.nsd_tolerance, "trim_to_common": asked.trim_to_common, "tolerances": tolerances}
+    wanted = asked.settings(tolerances)
     if isinstance(reference, LabelMap) and isinstance(prediction, LabelMap):
         return evaluate_labels(reference, prediction, resample=asked.resample, progress=run.talk, **wanted)
     grid = image.volume.geometry if image else None

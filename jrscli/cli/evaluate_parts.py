@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jrscli.cli.run import Run
 from jrscli.errors import InputError
@@ -13,6 +13,7 @@ from jrscli.errors import InputError
 if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
     from jrscli.metrics.evaluation import Evaluation
+    from jrscli.metrics.tolerances import Tolerances
     from jrscli.spatial.geometry import Geometry
     from jrscli.spatial.structures import StructureSet
     from jrscli.spatial.transform import Transform
@@ -40,6 +41,12 @@ class Asked:
     rules: Sequence[str] = ()
     phantom: str = ""
     select: str | None = None
+
+    def settings(self, tolerances: Tolerances) -> dict[str, Any]:
+        """How contours are to be compared."""
+        wanted: dict[str, Any] = {"metrics": self.metrics} if self.metrics else {}
+        wanted |= {"nsd_tolerance_mm": self.nsd_tolerance, "trim_to_common": self.trim_to_common}
+        return wanted | {"tolerances": tolerances}
 
 
 def landmarks_of(run: Run, files: tuple[Path, Path], transform: Transform | None) -> Evaluation:

@@ -27,7 +27,7 @@ def write_report(run: Run, results: Results, found: Assessment, material: Materi
     if len(main.rows) > 1:
         ids = tables.shown_ids(main)
         shown.append(("Summary", tables.summary_columns([part for part in main.summary if part.id in ids])))
-    names = {"dose": "Dose", "field": "Displacement field", "points": "Landmarks"}
+    names = {"dose": "Dose", "field": "Displacement field", "points": "Landmarks", "beat": "Volumes of the beat"}
     shown += [(names[kind], tables.to_columns(part)) for kind, part in found.parts.items()]
     if found.others:
         ids = tables.shown_ids(main)

@@ -46,7 +46,9 @@ def propagate_contours(
     ] = None,
     labelled_frame: Annotated[
         int | None,
-        typer.Option(metavar="N", help="PLANNING is a cine (4-D NIfTI): the frame of the labels.", show_default=False),
+        typer.Option(
+            metavar="N", help="PLANNING is a cine (4-D file, or folder of frames): the frame of the labels.", show_default=False
+        ),
     ] = None,
     roi: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these ROIs; * and ? allowed, repeatable.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Not these ROIs; repeatable.")] = None,
@@ -137,7 +139,20 @@ def propagate_contours(
                 hint = "name the daily image; or for a cine: jrs propagate-contours CINE LABELS --labelled-frame 0"
                 raise UsageError(words, code="usage.combination" if daily else "usage.missing", hint=hint)
             settings = {**settings, "refine": refine} if refine is not None else settings
-            carry_through(planning, contours, labelled_frame, output, exist.value, talk, chosen, settings, model)
+            carry_through(
+                planning,
+                contours,
+                labelled_frame,
+                output,
+                exist.value,
+                talk,
+                chosen,
+                settings,
+                model,
+                report=report,
+                privacy=private,
+                deterministic=deterministic,
+            )
             return
         renaming = contour_options.Renaming.from_file(rename)
         documents, failed, closed = [], None, None

@@ -35,8 +35,9 @@ def write_page(
     tables: Sequence[tuple[str, tuple[list[str], list[list[str]]]]] = (),
     methods: str = "",
     v_mm: float | None = None,
+    film: str = "",
 ) -> None:
-    """Put the report together and write it."""
+    """Put the report together and write it. film: the section of a cine."""
     from jrscli.io.output import write_bytes
     from jrscli.io.software import software_version
     from jrscli.report.compose import cards, pictures
@@ -55,6 +56,7 @@ def write_page(
         cards=cards(subject, rows, verdict, dict(facts or {})),
         record=_lasting(run) if run.deterministic else {**run.record.document(), "inputs": run.record.inputs},
         methods=methods,
+        film=film,
         viewer=_viewer(subject) if subject else "",
     )
     content = render(page)

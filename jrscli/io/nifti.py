@@ -52,6 +52,21 @@ def read_frames(path: Path) -> tuple[tuple[Volume, ...], tuple[Notice, ...]]:
     return _read(path, frames=True)
 
 
+def frame_count(path: Path) -> int:
+    """How many frames the header speaks of; 1 for a single volume, 0 for a file that cannot be read.
+
+    Raises nothing: what is wrong with the file is said where it is read.
+    """
+    try:
+        with _opened(path) as image:
+            shape = [int(n) for n in image.shape]
+    except _DAMAGED:
+        return 0
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    return shape[3] if len(shape) == 4 else 1
+
+
 def write_frames(frames: Sequence[Volume | LabelMap], path: Path) -> None:
     """Write frames of one grid as a four-dimensional NIfTI file, labels in the smallest unsigned type that holds them.
 

@@ -96,7 +96,7 @@ class Evaluation:
     facts: what holds for all rows (voxel size, tolerance, number of points …), ready for JSON.
     """
 
-    kind: Literal["labels", "points", "field", "dose", "images"]
+    kind: Literal["labels", "points", "field", "dose", "images", "beat"]
     rows: tuple[Row, ...]
     facts: Mapping[str, object] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()

@@ -50,7 +50,8 @@ class Page:
     """Everything a report shows, in its order.
 
     inputs: per input role, modality, size, spacing. record: the run's record as it is in run.json. methods: text to copy.
-    viewer: the HTML of the viewer, "" without one. limits: what the model says of its limits.
+    film: the HTML of a cine's film and curves, "" without one. viewer: the HTML of the viewer, "" without one.
+    limits: what the model says of its limits.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Page:
     cards: Sequence[Card] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
     methods: str = ""
+    film: str = ""
     viewer: str = ""
     limits: str = ""
 
@@ -75,6 +77,7 @@ def render(page: Page) -> bytes:
     sections = [
         _section("Inputs", _inputs(page), "inputs"),
         _section("Pictures", "".join(_figure(one) for one in page.pictures), "pictures"),
+        _section("The frames", page.film, "film"),
         _section("Look through the images", page.viewer, "look", screen=True),
         _section("Checks against tolerances", _gate(page), "checks"),
         *(_section(title, _table(*table), f"table{n}") for n, (title, table) in enumerate(page.tables)),

@@ -29,10 +29,17 @@ GRID_LINES = 18
 """About so many lines of the deformation grid across a plane."""
 
 
-def contour_sheet(image: Volume, planes: Sequence[Plane], regions: Sequence[Region], title: str, second: str = "") -> bytes:
+def contour_sheet(
+    image: Volume,
+    planes: Sequence[Plane],
+    regions: Sequence[Region],
+    title: str,
+    second: str = "",
+    window: tuple[float, float] | None = None,
+) -> bytes:
     """The image with the outlines of the regions, solid and dashed.
 
-    second: what the dashed ones are called in the legend; "" for no legend.
+    second: what the dashed ones are called in the legend; "" for no legend. window: the grey values that are black and white.
     """
 
     def paint(panel: Panel, scale: float) -> None:
@@ -44,7 +51,7 @@ def contour_sheet(image: Volume, planes: Sequence[Plane], regions: Sequence[Regi
 
     solid = [(region.name, readable(region.colour), False) for region in regions if not region.dashed]
     dashed = [(second, readable(region.colour), True) for region in regions if region.dashed]
-    return _sheet(image, planes, title, paint, list(dict.fromkeys(solid + dashed)) if second else [])
+    return _sheet(image, planes, title, paint, list(dict.fromkeys(solid + dashed)) if second else [], window)
 
 
 def grey_sheet(image: Volume, planes: Sequence[Plane], title: str, window: tuple[float, float] | None = None) -> bytes:

@@ -105,7 +105,7 @@ def to_columns(evaluation: Evaluation, ids: Sequence[str] | None = None) -> tupl
     for row in evaluation.rows:
         remarks = [*row.flags] if row.status == "ok" else [row.status, *row.flags]
         lines.append([row.title, *(_text(row.values.get(name)) for name in ids), ", ".join(remarks)])
-    if len(evaluation.rows) > 1 and evaluation.kind != "images":
+    if len(evaluation.rows) > 1 and evaluation.kind not in ("images", "beat"):
         means = ["n/a" if summary[name].mean is None else number_text(summary[name].mean) for name in ids]
         left_out = max((part.left_out for part in summary.values()), default=0)
         remark = f"up to {left_out} of {len(evaluation.rows)} rows left out" if left_out else ""

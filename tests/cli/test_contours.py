@@ -82,6 +82,35 @@ def test_a_cine_gets_the_labels_of_one_frame(
     assert len(optimiser.calls) == 2
     apart = np.argwhere(frames[0].array == 3).mean(0) - np.argwhere(truth).mean(0)
     np.testing.assert_allclose(apart * files.fixed.spacing_mm, (-6, 4, -3), atol=0.5)
+    assert "as it was drawn" in said.paths["report"].read_text()
+    beat = json.loads(said.paths["metrics-json"].read_text())
+    assert beat["kind"] == "beat"
+    assert [row["name"] for row in beat["rows"]] == ["Ball"]
+    # the ball is moved, not squeezed
+    assert abs(beat["rows"][0]["metrics"]["ejection_fraction.v1(test)"]["value"]) < 6
+
+    seg = said.paths["labels"]
+    said = jrs("evaluate", seg, seg, "-o", tmp_path / "judged", "--json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    assert {row["case"] for row in document["structures"]} == {"frame 0", "frame 1", "frame 2"}
+    assert document["beat"]["rows"][0]["metrics"]["ejection_fraction_diff.v1"]["value"] == 0
+    jrs("evaluate", seg, files.folder / "fixed-seg.nii.gz", "-o", tmp_path / "no").failed_with(2, "usage.combination")
+
+
+def test_a_folder_of_frames_is_a_cine(jrs: Callable, files: Any, optimiser: Any, tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in (1, 2, 10):
+        shutil.copy(files.folder / "fixed.nii.gz", frames / f"frame-{number}.nii.gz")
+    seg = files.folder / "fixed-seg.nii.gz"
+    words = ("propagate-contours", frames, seg, "--labelled-frame", "0", "--anonymise-rois", "--no-report")
+    said = jrs(*words, "-o", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert "[cine.gap]" in said.err
+    assert "report" not in said.paths
+    assert len(optimiser.calls) == 2
+    assert "Ball" not in "".join(path.read_text() for path in (tmp_path / "out").iterdir() if path.suffix != ".gz")
 
 
 def test_a_cine_says_what_is_wrong_with_it(jrs: Callable, files: Any, tmp_path: Path) -> None:
