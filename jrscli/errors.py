@@ -7,7 +7,7 @@ JrsError                     exit 1   anything this package refuses or cannot do
 ├── InputError               exit 4   a path or file that cannot be used
 │   └── GeometryError        exit 4   a place in the patient that makes no sense, or two that do not fit
 ├── ModelError               exit 5   a model or an optional part is missing or unfit
-└── ProviderError            exit 6   the asked device is not there
+└── ProviderError            exit 6   the asked device, or cluster, is not there
 
 Each carries a stable ``code`` (``series.tilt``); words may change, codes do not.
 """
@@ -86,7 +86,7 @@ class ModelError(JrsError):
 
 
 class ProviderError(JrsError):
-    """The asked device or execution provider is not usable."""
+    """The asked device, execution provider or cluster is not usable."""
 
     exit_code = ExitCode.PROVIDER
 

@@ -58,7 +58,30 @@ Shard = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the table of cases, and do nothing.", rich_help_panel=_CASES)]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Cases at once, as far as memory does.", rich_help_panel=_RUNNING)]
+Executor = Annotated[
+    options.ExecutorName,
+    typer.Option("--executor", help="Processes of this machine, or the workers of a Dask cluster.", rich_help_panel=_RUNNING),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Dask's scheduler: tcp://HOST:8786, or its file (.json).",
+        show_default=False,
+        rich_help_panel=_RUNNING,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        help="Cases at once, as far as memory does.",
+        show_default="1; dask: one per worker",
+        rich_help_panel=_RUNNING,
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
@@ -107,7 +130,9 @@ def _task(task: str) -> Callable[..., None]:
         limit: Limit = None,
         shard: Shard = None,
         dry_run: DryRun = False,
-        jobs: Jobs = 1,
+        executor: Executor = options.ExecutorName.local,
+        scheduler: Scheduler = None,
+        jobs: Jobs = None,
         timeout_per_case: Timeout = None,
         retries: Retries = 1,
         max_failures: MostFailures = None,
@@ -124,7 +149,14 @@ def _task(task: str) -> Callable[..., None]:
 
         given: dict[str, Any] = {name: value for name, value in context.params.items() if name in Asked.__dataclass_fields__}
         given |= {"match": tuple(match or ()), "include": tuple(include_case or ()), "exclude": tuple(exclude_case or ())}
-        given |= {"task": task, "words": context.meta[TASK_WORDS], "pair": pair.value, "cohort": cohort, "output": output}
+        given |= {
+            "task": task,
+            "words": context.meta[TASK_WORDS],
+            "pair": pair.value,
+            "executor": executor.value,
+            "cohort": cohort,
+            "output": output,
+        }
         run_batch(Asked(**given), json=json, progress=progress.value, quiet=quiet, verbose=verbose)
 
     lines = "\n\n      ".join(_EXAMPLES[task])

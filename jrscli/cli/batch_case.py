@@ -26,12 +26,14 @@ def do_case(job: Job, tell: Tell) -> Outcome:
     """
     from jrscli.cohort.outcome import Outcome, outcome_of, recorded
     from jrscli.cohort.place import BusyError, claimed, reason_of, release, staged
+    from jrscli.io.partial import sweep_target
     from jrscli.runtime.warm import keep_loaded
 
     keep_loaded()
     key, folder = job.case.key, job.output / job.case.key
     try:
         with claimed(job.output, key), staged(job.output, job.case) as paths:
+            sweep_target(folder)  # a worker on another machine may have died at it
             words = words_of(job, paths)
             try:
                 fingerprint = _fingerprint(job.task, words)

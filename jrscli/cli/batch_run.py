@@ -37,13 +37,22 @@ class Asked:
     limit: int | None = None
     shard: str | None = None
     dry_run: bool = False
-    jobs: int = 1
+    jobs: int | None = None
+    executor: str = "local"
+    scheduler: str | None = None
     timeout_per_case: float | None = None
     retries: int = 1
     max_failures: int | None = None
     fresh: bool = False
     retry_quarantine: bool = False
     threads: int | None = None
+
+    @property
+    def threads_each(self) -> int | None:
+        """The threads of a case where they are known here: those asked for, or a share of this machine's cores."""
+        if self.threads or self.executor == "dask" or (self.jobs or 1) == 1:
+            return self.threads
+        return max(1, (os.cpu_count() or 1) // (self.jobs or 1))
 
 
 def run_batch(asked: Asked, *, json: bool, progress: Any, quiet: bool, verbose: bool) -> None:
@@ -95,19 +104,15 @@ def _plan(asked: Asked, leave_out: Iterable[Path]) -> Plan:
 
 def _words(asked: Asked) -> tuple[str, ...]:
     """The options of each case: those given, a share of the cores, and a report unless that was said otherwise."""
-    from jrscli.cli.main import command
+    from jrscli.cli.batch_words import option_words
 
-    theirs = {word for one in command().commands[asked.task].params for word in one.opts}
+    theirs = option_words(asked.task)
     words = asked.words
-    if "--threads" in theirs and (asked.threads or asked.jobs > 1):
-        words += ("--threads", str(_threads(asked)))
+    if "--threads" in theirs and asked.threads_each:
+        words += ("--threads", str(asked.threads_each))
     if "--report" in theirs and not {"--report", "--no-report"} & set(words):
         words += ("--report",)
     return words
-
-
-def _threads(asked: Asked) -> int:
-    return asked.threads or max(1, (os.cpu_count() or 1) // asked.jobs)
 
 
 def check_words(asked: Asked) -> None:
@@ -142,25 +147,18 @@ def _jobs(asked: Asked, plan: Plan, words: tuple[str, ...]) -> list[Job]:
 
 
 def _conduct(asked: Asked, plan: Plan, words: tuple[str, ...], shard: tuple[int, int], talk: Talk) -> list[Outcome]:
-    from jrscli.cli.batch_case import do_case
     from jrscli.cli.batch_view import View
+    from jrscli.cli.executor import executor_for
     from jrscli.cohort.conduct import conduct
     from jrscli.cohort.journal import Journal, log_name
-    from jrscli.cohort.memory import gigabytes_free
-    from jrscli.cohort.pool import Pool
     from jrscli.io.partial import sweep
 
+    pool = executor_for(asked, talk)
     asked.output.mkdir(parents=True, exist_ok=True)
     sweep(asked.output)
     journal = Journal(asked.output / log_name(shard))
     if not (asked.include or asked.exclude or asked.limit or asked.shard):
         journal.forget_refused({*(case.key for case in plan.cases), *(one.key for one in plan.refused)}, asked.output)
-    count = str(_threads(asked)) if asked.threads or asked.jobs > 1 else None
-    names = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
-    environment = dict.fromkeys(names, count) if count else {}
-    pool = Pool(
-        do_case, asked.jobs, gigabytes_free(), asked.timeout_per_case, asked.retries, environment, quiet=not talk.verbose
-    )
     view = View(talk, len(plan.cases) + len(plan.refused))
     outcomes: list[Outcome] = []
     bad = 0

@@ -57,6 +57,10 @@ class View:
         if event.kind == "lost" and not event.final:
             words = "took too long" if event.reason == "timeout" else "lost its process"
             self._line(f"warning: {event.key} {words}: tried again [worker.lost]", always=True)
+        if event.kind == "unfit":
+            self._line(f"warning: the Dask worker {event.key} is left out: {event.result} [dask.unfit]", always=True)
+        if event.kind == "waiting":
+            self._line("no worker of the Dask cluster is there yet: waiting; Ctrl-C ends")
         stage, done, total = event.result if event.kind == "progress" else ("start", 0, 1)
         if event.kind not in ("progress", "start"):
             return

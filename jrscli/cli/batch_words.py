@@ -52,6 +52,13 @@ def split(words: list[str], options: dict[str, Any]) -> tuple[list[str], tuple[s
     return kept, tuple(taken)
 
 
+def option_words(task: str) -> set[str]:
+    """The words of all options of a task."""
+    from jrscli.cli.main import command
+
+    return {word for one in command().commands[task].params for word in one.opts}
+
+
 def path_options(task: str) -> dict[str, bool]:
     """The options of a task that a case may have of its own, and whether each takes paths."""
     from jrscli.cli.main import command

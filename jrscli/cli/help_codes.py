@@ -11,6 +11,6 @@ EXIT_CODES = {
     ExitCode.GATE: ("gate", "a check of the result failed; results are written and marked"),
     ExitCode.INPUT: ("bad input", "missing path, unreadable or unsupported input, geometry that does not fit"),
     ExitCode.MODEL: ("model", "a model or an optional part is missing or does not take the input"),
-    ExitCode.PROVIDER: ("provider", "the asked device is not available"),
+    ExitCode.PROVIDER: ("provider", "the asked device, or Dask cluster, is not available"),
     ExitCode.INTERRUPTED: ("interrupted", "Ctrl-C or stopped; temporary files are removed"),
 }

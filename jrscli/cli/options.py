@@ -108,6 +108,13 @@ class PairName(StrEnum):
     modality = "modality"
 
 
+class ExecutorName(StrEnum):
+    """Whose processes do the cases."""
+
+    local = "local"
+    dask = "dask"
+
+
 class GateMode(StrEnum):
     """What a failed check does."""
 

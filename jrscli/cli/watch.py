@@ -42,7 +42,9 @@ def _task(task: str) -> Callable[..., None]:
         quiet_for: QuietFor = 60.0,
         once: Once = False,
         pair: batch.PairRule = options.PairName.planning,
-        jobs: batch.Jobs = 1,
+        executor: batch.Executor = options.ExecutorName.local,
+        scheduler: batch.Scheduler = None,
+        jobs: batch.Jobs = None,
         timeout_per_case: batch.Timeout = None,
         retries: batch.Retries = 1,
         threads: options.Threads = None,
@@ -54,6 +56,7 @@ def _task(task: str) -> Callable[..., None]:
         from jrscli.cli.batch_run import Asked
 
         given: dict[str, Any] = {"jobs": jobs, "timeout_per_case": timeout_per_case, "retries": retries, "threads": threads}
+        given |= {"executor": executor.value, "scheduler": scheduler}
         asked = Asked(task, folder, output, context.meta[TASK_WORDS], pair.value, **given)
         _watch(asked, every, quiet_for, once, quiet=quiet, verbose=verbose, progress=progress.value)
 

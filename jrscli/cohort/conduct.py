@@ -12,7 +12,7 @@ from jrscli.cohort.journal import Journal
 from jrscli.cohort.memory import gigabytes_of
 from jrscli.cohort.outcome import Outcome
 from jrscli.cohort.place import quarantine
-from jrscli.cohort.pool import Event, Pool, Task
+from jrscli.cohort.pool import Event, Executor, Task
 from jrscli.errors import InputError, JrsError
 
 
@@ -39,7 +39,7 @@ class News:
     outcome: Outcome | None = None
 
 
-def conduct(plan: Plan, jobs: Sequence[Job], pool: Pool, journal: Journal, output: Path) -> Generator[News]:
+def conduct(plan: Plan, jobs: Sequence[Job], pool: Executor, journal: Journal, output: Path) -> Generator[News]:
     """Do all cases of the plan; each outcome is in the log before it is told."""
     for refused in plan.refused:
         outcome = _refused(refused, output)
@@ -80,7 +80,9 @@ def _told(event: Event, cases: dict[str, Case], output: Path, timeout: float | N
 
 
 def _ending(code: object) -> str:
-    return f"signal {-code}" if isinstance(code, int) and code < 0 else f"exit {code}"
+    if not isinstance(code, int):
+        return str(code)
+    return f"signal {-code}" if code < 0 else f"exit {code}"
 
 
 def _too_big(case: Case, need: float, free: float, output: Path) -> Outcome:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from multiprocessing.connection import wait
+from typing import Any, Protocol
 
-Tell = Callable[[str, int, int], None]
-Work = Callable[[Any, Tell], Any]
-"""What a worker does with a task: a function of a module, since it is looked up by name in the new process."""
-_GRACE_SECONDS = 5.0
+from jrscli.cohort.worker import GRACE_SECONDS, Work, Worker, end_workers, start_worker
+
 _HEARTBEAT_SECONDS = 0.5
 
 
@@ -34,7 +27,8 @@ class Task:
 class Event:
     """News of a task: "start", "progress" (stage, done, total), "done" (result), "lost" (reason: "ended" or "timeout").
 
-    A lost task that gets another try is followed by a new "start"; final: whether it does not.
+    A lost task that gets another try is followed by a new "start"; final: whether it does not. News of no task, from elsewhere:
+    "waiting" (there is no worker), "unfit" (result: why a worker, named by ``key``, is left out).
     """
 
     kind: str
@@ -46,11 +40,28 @@ class Event:
     final: bool = True
 
 
+class Executor(Protocol):
+    """Whoever does the tasks, here or elsewhere.
+
+    gigabytes: what all tasks that run at once may take, None where that is not known. timeout: seconds for one task.
+    """
+
+    @property
+    def gigabytes(self) -> float | None: ...
+
+    @property
+    def timeout(self) -> float | None: ...
+
+    def run(self, tasks: Sequence[Task]) -> Generator[Event]:
+        """Do all tasks and tell what happens. Closing the iterator (or an exception in its user) stops what runs."""
+        ...
+
+
 @dataclass
-class _Worker:
-    number: int
-    process: Any
-    connection: Connection
+class _Seat:
+    """A worker and what it is at."""
+
+    worker: Worker
     task: Task | None = None
     attempt: int = 1
     began: float = 0.0
@@ -71,14 +82,14 @@ class Pool:
     retries: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     quiet: bool = True
-    _workers: list[_Worker] = field(default_factory=list, init=False)
+    _seats: list[_Seat] = field(default_factory=list, init=False)
     _made: int = field(default=0, init=False)
 
     def run(self, tasks: Sequence[Task]) -> Generator[Event]:
         """Do all tasks and tell what happens. Closing the iterator (or an exception in its user) ends the workers."""
         waiting: list[tuple[Task, int]] = [(task, 1) for task in tasks]
         try:
-            while waiting or any(worker.task for worker in self._workers):
+            while waiting or any(seat.task for seat in self._seats):
                 yield from self._start(waiting)
                 yield from self._listen(waiting)
         finally:
@@ -86,130 +97,65 @@ class Pool:
 
     def _start(self, waiting: list[tuple[Task, int]]) -> Iterator[Event]:
         while waiting:
-            busy = [worker for worker in self._workers if worker.task]
-            taken = sum(worker.task.gigabytes for worker in busy if worker.task)
+            busy = [seat for seat in self._seats if seat.task]
+            taken = sum(seat.task.gigabytes for seat in busy if seat.task)
             place = next((n for n, (task, _) in enumerate(waiting) if not busy or self._fits(taken + task.gigabytes)), None)
             if place is None or len(busy) >= self.jobs:
                 return
             task, attempt = waiting.pop(place)
-            worker = next((one for one in self._workers if one.task is None), None) or self._new_worker()
-            worker.task, worker.attempt, worker.began = task, attempt, time.monotonic()
+            seat = next((one for one in self._seats if one.task is None), None) or self._new_seat()
+            seat.task, seat.attempt, seat.began = task, attempt, time.monotonic()
             with contextlib.suppress(OSError):  # a worker that died while idle is noticed by its sentinel
-                worker.connection.send(task.content)
-            yield Event("start", task.key, worker.number, attempt=attempt)
+                seat.worker.connection.send(task.content)
+            yield Event("start", task.key, seat.worker.number, attempt=attempt)
 
     def _fits(self, gigabytes: float) -> bool:
         return self.gigabytes is None or gigabytes <= self.gigabytes
 
     def _listen(self, waiting: list[tuple[Task, int]]) -> Iterator[Event]:
-        ready = wait([one for w in self._workers for one in (w.connection, w.process.sentinel)], timeout=_HEARTBEAT_SECONDS)
-        for worker in list(self._workers):
-            if worker.connection in ready:  # first, since what it said before it died counts
-                yield from self._hear(worker, waiting)
-            elif worker.process.sentinel in ready:
-                yield from self._lose(worker, "ended", waiting)
+        workers = [seat.worker for seat in self._seats]
+        ready = wait([one for w in workers for one in (w.connection, w.process.sentinel)], timeout=_HEARTBEAT_SECONDS)
+        for seat in list(self._seats):
+            if seat.worker.connection in ready:  # first, since what it said before it died counts
+                yield from self._hear(seat, waiting)
+            elif seat.worker.process.sentinel in ready:
+                yield from self._lose(seat, "ended", waiting)
         now = time.monotonic()
-        for worker in list(self._workers):
-            if self.timeout and worker.task and now - worker.began > self.timeout:
-                yield from self._lose(worker, "timeout", waiting)
+        for seat in list(self._seats):
+            if self.timeout and seat.task and now - seat.began > self.timeout:
+                yield from self._lose(seat, "timeout", waiting)
 
-    def _hear(self, worker: _Worker, waiting: list[tuple[Task, int]]) -> Iterator[Event]:
+    def _hear(self, seat: _Seat, waiting: list[tuple[Task, int]]) -> Iterator[Event]:
         try:
-            kind, content = worker.connection.recv()
+            kind, content = seat.worker.connection.recv()
         except (EOFError, OSError):
-            worker.process.join(_GRACE_SECONDS)
-            yield from self._lose(worker, "ended", waiting)
+            seat.worker.process.join(GRACE_SECONDS)
+            yield from self._lose(seat, "ended", waiting)
             return
-        task = worker.task
+        task = seat.task
         if task is not None:
             if kind == "done":
-                worker.task = None
-            yield Event(kind, task.key, worker.number, content, attempt=worker.attempt)
+                seat.task = None
+            yield Event(kind, task.key, seat.worker.number, content, attempt=seat.attempt)
 
-    def _lose(self, worker: _Worker, reason: str, waiting: list[tuple[Task, int]]) -> Iterator[Event]:
-        self._workers.remove(worker)
-        _kill(worker)
-        task = worker.task
+    def _lose(self, seat: _Seat, reason: str, waiting: list[tuple[Task, int]]) -> Iterator[Event]:
+        self._seats.remove(seat)
+        seat.worker.kill()
+        task = seat.task
         if task is None:
             return
-        final = worker.attempt > self.retries
+        final = seat.attempt > self.retries
         if not final:
-            waiting.insert(0, (task, worker.attempt + 1))
-        yield Event("lost", task.key, worker.number, worker.process.exitcode, reason, worker.attempt, final)
+            waiting.insert(0, (task, seat.attempt + 1))
+        yield Event("lost", task.key, seat.worker.number, seat.worker.process.exitcode, reason, seat.attempt, final)
 
-    def _new_worker(self) -> _Worker:
-        context = get_context("spawn")
-        here, there = context.Pipe()
+    def _new_seat(self) -> _Seat:
         self._made += 1
-        arguments = (there, self.work, dict(self.environment), self.quiet)
-        process = context.Process(target=_serve, args=arguments, name=f"jrs-worker-{self._made}", daemon=True)
-        process.start()
-        there.close()
-        worker = _Worker(self._made, process, here)
-        self._workers.append(worker)
-        return worker
+        seat = _Seat(start_worker(self.work, self._made, self.environment, quiet=self.quiet))
+        self._seats.append(seat)
+        return seat
 
     def _end(self) -> None:
-        """Let idle workers go, and stop the others: first asked, so that they tidy up, then forced."""
-        for worker in self._workers:
-            if worker.task is None:
-                worker.connection.close()
-            else:
-                worker.process.terminate()
-        until = time.monotonic() + _GRACE_SECONDS
-        for worker in self._workers:
-            worker.process.join(max(0.1, until - time.monotonic()))
-            _kill(worker)
-        self._workers.clear()
-
-
-def _kill(worker: _Worker) -> None:
-    if worker.process.is_alive():
-        worker.process.kill()
-    worker.process.join()
-    with contextlib.suppress(OSError):
-        worker.connection.close()
-
-
-def _serve(connection: Connection, work: Work, environment: Mapping[str, str], quiet: bool) -> None:
-    """A worker's life: it ends with its parent, however that ends."""
-    os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what becomes of it
-    stopping = threading.Event()
-
-    def stop(number: int, frame: Any) -> None:
-        stopping.set()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _silence(quiet)
-    lock = threading.Lock()
-
-    def say(kind: str, content: Any) -> None:
-        with lock:
-            connection.send((kind, content))
-
-    def tell(stage: str, done: int, total: int) -> None:
-        say("progress", (stage, done, total))
-
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
-        while not stopping.is_set():
-            task = connection.recv()
-            say("done", work(task, tell))
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-def _silence(quiet: bool) -> None:
-    """What libraries write by themselves must not get between the data on stdout or into the live view."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    sys.stdout.flush()
-    os.dup2(nowhere, 1)
-    if quiet:
-        os.dup2(nowhere, 2)
+        idle = [seat.worker for seat in self._seats if seat.task is None]
+        end_workers(idle, [seat.worker for seat in self._seats if seat.task])
+        self._seats.clear()

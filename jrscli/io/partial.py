@@ -66,6 +66,19 @@ def sweep(parent: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
+def sweep_target(target: Path) -> None:
+    """Remove what was left half-written for a target, by whatever machine: for one who alone may write there.
+
+    What a process of this machine that lives is writing stays.
+    """
+    pattern = re.compile(rf"\.{re.escape(target.name[:120])}\.([0-9a-f]{{6}})-(\d+)-[0-9a-f]{{6}}\.partial")
+    for parent in (target.parent, target):
+        for entry in list(parent.iterdir()) if parent.is_dir() else []:
+            match = pattern.fullmatch(entry.name)
+            if match and (match[1] != _host() or not _is_alive(int(match[2]))):
+                shutil.rmtree(entry, ignore_errors=True)
+
+
 def unwritable(path: Path, error: OSError) -> WriteError:
     """The error for a place that cannot be written, with the system's reason."""
     reasons = {FileExistsError: "a file of that name is in the way", NotADirectoryError: "a part of the path is a file"}

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from jrscli.errors import WriteError
 from jrscli.io.output import Exist, OutputFolder, atomic_path, is_safe_name, safe_stem
+from jrscli.io.partial import sweep_target
 from jrscli.io.run_record import RunRecord
 
 
@@ -240,3 +241,15 @@ def test_a_link_in_the_way_is_replaced_and_not_followed(tmp_path: Path) -> None:
     assert victim.read_text() == "mine"
     assert (tmp_path / "out" / "a.txt").read_text() == "new"
     assert not (tmp_path / "out" / "a.txt").is_symlink()
+
+
+def test_who_alone_writes_a_target_removes_what_another_machine_left_of_it(tmp_path: Path) -> None:
+    target = tmp_path / "case"
+    with OutputFolder(target) as out:
+        here = out.path("a.txt").parent
+        elsewhere = here.with_name(f".case.ffffff-{os.getpid()}-abcdef.partial")
+        other = here.with_name(f".case2.ffffff-{os.getpid()}-abcdef.partial")
+        for folder in (elsewhere, other):
+            folder.mkdir()
+        sweep_target(target)
+        assert [folder.exists() for folder in (here, elsewhere, other)] == [True, False, True]
