@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jrscli.cli.run import Run
+from jrscli.errors import UsageError
 
 if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
@@ -36,6 +38,26 @@ AcceptLicense = Annotated[
     bool,
     typer.Option("--accept-license", help="Let models under a non-commercial licence be chosen too.", rich_help_panel=_PANEL),
 ]
+
+
+def _further(option: str, of: str) -> Any:
+    words = f"A further contrast of {of}, for a model that takes several; repeatable."
+    return typer.Option(option, metavar="FILE", help=words, show_default=False, rich_help_panel=_PANEL)
+
+
+Contrast = Annotated[list[Path] | None, _further("--contrast", "IMAGE")]
+FixedContrast = Annotated[list[Path] | None, _further("--fixed-contrast", "FIXED")]
+MovingContrast = Annotated[list[Path] | None, _further("--moving-contrast", "MOVING")]
+
+
+def need_model(predictor: Predictor | None, *contrasts: list[Path] | None) -> None:
+    """Raise UsageError `usage.combination` where there are further contrasts and no model to look at them."""
+    if predictor is None and any(contrasts):
+        raise UsageError(
+            "further contrasts are for models, and none registers or segments here",
+            code="usage.combination",
+            hint="name a model with --model, or leave the contrasts out",
+        )
 
 
 def recorded(model: str) -> str:

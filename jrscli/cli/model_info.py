@@ -24,6 +24,8 @@ def lines(model: Model) -> Iterator[str]:
     yield f"method       {card.method}" + (f" (departures {', '.join(card.departures)})" if card.departures else "")
     yield f"licence      {card.licence}"
     yield f"images       {', '.join(card.modalities) or 'any modality'}; {_grid(model)}"
+    if card.contrasts:
+        yield f"contrasts    {', '.join(card.contrasts)}, in this order"
     if card.labels:
         yield f"labels       {', '.join(card.labels[1:])}"
     yield f"refinement   {card.refine} steps of the pair optimiser by default (--refine N)"

@@ -38,6 +38,8 @@ def register(
     linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
     model: model_choice.Model = "auto",
     refine: model_choice.Refine = None,
+    fixed_contrast: model_choice.FixedContrast = None,
+    moving_contrast: model_choice.MovingContrast = None,
     accept_license: model_choice.AcceptLicense = False,
     fixed_mask: Annotated[Path | None, typer.Option(help="Where FIXED counts (non-zero).", show_default=False)] = None,
     moving_mask: Annotated[Path | None, typer.Option(help="Where MOVING counts (non-zero).", show_default=False)] = None,
@@ -120,6 +122,8 @@ def register(
         start = _start(init, run)
         fixed_image = run.image("fixed", fixed, select=choose(fixed, select, 0))
         moving_image = run.image("moving", moving, select=choose(moving, select, 1))
+        fixed_image = run.with_contrasts("fixed", fixed_image, fixed_contrast)
+        moving_image = run.with_contrasts("moving", moving_image, moving_contrast)
         wanted.check(fixed_image, moving_image)
         if write_seg and moving_labels is None:
             raise UsageError("--write-seg has no labels to write", code="usage.combination", hint="add --moving-labels FILE")
@@ -139,6 +143,7 @@ def register(
             accept_license=accept_license,
             choosable=not (linear_only or fixed_mask or moving_mask),
         )
+        model_choice.need_model(predictor, fixed_contrast, moving_contrast)
         failed, closed, moved = None, None, None
         if predictor is None:
             say_cost(talk, fixed_image, moving_image, preset.value, linear_only, threads, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,13 @@ class Run:
             self._new_uids.append((role, path, select))
         self.record.add_input(role, path, found.kind, found.volume.geometry, found.modality)
         return found
+
+    def with_contrasts(self, role: str, image: ImageFile, further: list[Path] | None) -> ImageFile:
+        """The image together with further contrasts of the same visit."""
+        if not further:
+            return image
+        others = tuple(self.image(f"{role} contrast", path).volume for path in further)
+        return replace(image, volume=replace(image.volume, others=others))
 
     def got_new_uids(self, image: ImageFile) -> bool:
         """Whether the image refers to UIDs that its files do not have."""

@@ -33,6 +33,7 @@ def segment(
         typer.Option("--atlas-labels", help="Its labels, in the order of --atlas; repeatable.", show_default=False),
     ] = None,
     model: model_choice.Model = "auto",
+    contrast: model_choice.Contrast = None,
     accept_license: model_choice.AcceptLicense = False,
     preset: options.Preset = options.PresetName.balanced,
     gate: options.Gate = None,
@@ -89,6 +90,7 @@ def segment(
         reading = Reading(resample_irregular, assign_uids)
         run = Run("segment", talk, chosen, threads, reading=reading, privacy=private, deterministic=deterministic)
         target = run.image("image", image, select=select, referred_by="a structure set")
+        target = run.with_contrasts("image", target, contrast)
         wanted.check(target, target)
         predictor = model_choice.predictor_for(
             run,
@@ -102,6 +104,7 @@ def segment(
         )
         if predictor is None and not atlas:
             raise no_model(run.record.facts.get("model", {}).get("reason", "--model none"))
+        model_choice.need_model(predictor, contrast)
         images = [run.image("atlas", one) for one in atlas]
         drawn = [run.labels("atlas labels", labels) for labels in atlas_labels]
         pairs = [(one.volume, labels) for one, labels in zip(images, drawn, strict=True)]

@@ -28,6 +28,7 @@ class Card:
     labels: the names of the channels, background first; a label's number is its channel.
     volumes_cc: the least and the most that a label measures in images of the kind, as the model's own segmenter sees them: what
     tells an image the model knows from others.
+    contrasts: what the channels of an image are, where it has several.
     requires: optional roles the model cannot do without. clean_up: labels that the model finds itself and looks at again lose
     their parts smaller than this share of the largest. template: the files of the roles "template" and "template_labels".
     iterations: passes of the context loop. refine: steps of refinement by the pair optimiser, where none are asked for.
@@ -46,6 +47,7 @@ class Card:
     labels: tuple[str, ...] = ()
     volumes_cc: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     field: Field = dataclasses.field(default_factory=Field)
+    contrasts: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     clean_up: float = 0.0
     template: Mapping[str, File] = dataclasses.field(default_factory=dict)

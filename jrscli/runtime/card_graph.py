@@ -88,7 +88,7 @@ class Input:
     """How one input of a graph is prepared.
 
     channels: of the tensor (labels: one per label of the card, with or without the background). modality: DICOM Modality values
-    it was made for; none = any. window: see `Window`; windows: several of them, one channel each, the first one showing most.
+    it was made for; none = any. window: see `Window`; windows: several of them, one channel each (of every contrast), the first one showing most.
     range: the values the network gets.
     """
 
@@ -101,7 +101,7 @@ class Input:
     def __post_init__(self) -> None:
         need(self.channels > 0, "channels must be positive")
         need(not self.windows or self.window is None, "window and windows exclude each other")
-        need(not self.windows or len(self.windows) == self.channels, "each of the windows is a channel")
+        need(not self.windows or self.channels % len(self.windows) == 0, "each of the windows is a channel of every contrast")
         need(self.range[0] < self.range[1], "range must rise")
 
 

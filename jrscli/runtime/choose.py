@@ -117,6 +117,8 @@ def _against(card: Card, task: Task, images: Sequence[Subject], non_commercial: 
 
 def _needs_more(card: Card, task: Task) -> bool:
     """Whether the card asks for what two images (or one) and its own segmenter cannot give."""
+    if card.contrasts:
+        return True
     own = {"fixed", "moving", "image"}
     if card.segments:
         own |= {"fixed_labels", "moving_labels", "fixed_probabilities"}

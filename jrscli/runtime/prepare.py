@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float32
 
+from jrscli.errors import InputError
 from jrscli.runtime.card_graph import Grid, Input, Window
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample, resample_smoothed
@@ -118,10 +119,23 @@ def prepared(
 
     One channel, or one for each of ``spec.windows``.
     transform: target mm -> image mm, where the grid lies in another space. An image much finer than the grid is smoothed first.
+    One channel per contrast.
+
+    Raises InputError `image.contrasts` where the image has fewer or more contrasts than the network takes.
     """
-    if spec.windows:
-        each = [replace(spec, channels=1, windows=(), window=window) for window in spec.windows]
-        return np.concatenate([prepared(volume, target, one, transform) for one in each])
+    images, windows = (volume, *volume.others), spec.windows or (spec.window,)
+    wanted = spec.channels // len(windows)
+    if len(images) != wanted:
+        raise InputError(
+            f"an image in {len(images)} contrast{'s' * (len(images) > 1)} where the model takes {wanted}",
+            code="image.contrasts",
+            hint="jrs models info NAME says which they are; further ones are given with --contrast, --fixed-contrast …",
+        )
+    each = [replace(spec, channels=1, windows=(), window=window) for window in windows]
+    return np.stack([_prepared(image, target, one, transform) for image in images for one in each])
+
+
+def _prepared(volume: Volume, target: Geometry, spec: Input, transform: Transform | None) -> Float32[np.ndarray, "i j k"]:
     low, high = grey_limits(volume, spec)
     scaled = volume.array.astype(np.float32)
     scaled -= np.float32(low)
@@ -134,7 +148,7 @@ def prepared(
         scaled *= np.float32(spec.range[1] - spec.range[0])
         scaled += np.float32(spec.range[0])
         outside = spec.range[0]
-    return on_grid(Volume(scaled, volume.geometry), target, transform, outside)[None]
+    return on_grid(Volume(scaled, volume.geometry), target, transform, outside)
 
 
 def prepared_labels(

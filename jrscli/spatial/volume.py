@@ -34,11 +34,14 @@ def check_shape(array: np.ndarray, geometry: Geometry) -> None:
 class Volume:
     """A scalar image in scanner units (HU for CT).
 
+    others: further contrasts of the same visit, in the same patient space, each on a grid of its own; only models look at them.
+
     Raises GeometryError if array and grid differ, InputError `image.values` for values that are not finite real numbers.
     """
 
     array: Real[np.ndarray, "i j k"]
     geometry: Geometry
+    others: tuple[Volume, ...] = ()
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)

@@ -20,7 +20,8 @@ class Augmentation:
 
     rotate_degrees: about each axis. scale: as a part (0.1 = 0.9 … 1.1), each axis on its own. shift_voxels: along each axis.
     bend_voxels: SD of a smooth random displacement with a grid of ``bend_knots`` knots per axis.
-    gamma: exponent e^±gamma. gain: multiplicative, a smooth field over the image. noise: the largest SD of white noise.
+    gamma: exponent e^±gamma, of images whose values are 0 … 1. gain: multiplicative, a smooth field over the image.
+    noise: the largest SD of white noise.
     chance: how likely a case is changed at all.
     in_plane: the place changes within slices alone, turned about the third axis: for slices far thicker than their voxels.
     """
@@ -43,9 +44,12 @@ def augment(
     amounts: Augmentation,
     generator: torch.Generator,
     place: torch.Generator | None = None,
+    *,
+    bounded: bool = True,
 ) -> tuple[Float[Tensor, "c *grid"], Float[Tensor, "k *grid"]]:
-    """The image (values 0 … 1) and its labels, moved alike, linearly; what comes in from outside repeats the border.
+    """The image and its labels, moved alike, linearly; what comes in from outside repeats the border.
 
+    bounded: whether the image's values are 0 … 1 and stay there; z-scores are not.
     place: draws the movement, where another image is to be moved in the same way.
     """
     place = place or generator
@@ -53,7 +57,7 @@ def augment(
         return image, one_hot
     index = _moved_index(image[None], amounts, place)
     both = sample(torch.cat([image, one_hot])[None], index)[0]
-    return _recoloured(both[: len(image)], amounts, generator), both[len(image) :]
+    return _recoloured(both[: len(image)], amounts, generator, bounded=bounded), both[len(image) :]
 
 
 def _moved_index(image: Tensor, amounts: Augmentation, generator: torch.Generator) -> Tensor:
@@ -82,10 +86,12 @@ def _moved_index(image: Tensor, amounts: Augmentation, generator: torch.Generato
     return torch.cat([moved[:, :2], index[:, 2:]], dim=1) if amounts.in_plane else moved
 
 
-def _recoloured(image: Tensor, amounts: Augmentation, generator: torch.Generator) -> Tensor:
+def _recoloured(image: Tensor, amounts: Augmentation, generator: torch.Generator, *, bounded: bool) -> Tensor:
     gamma = math.exp(float(_even((), amounts.gamma, generator)))
     gain = slow(image, amounts.gain, generator)
     noise = torch.randn(image.shape, generator=generator).to(image) * float(torch.rand((), generator=generator)) * amounts.noise
+    if not bounded:
+        return image * (1 + gain) + noise
     return (image.clamp(0, 1) ** gamma * (1 + gain) + noise).clamp(0, 1)
 
 

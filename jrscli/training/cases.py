@@ -19,19 +19,20 @@ from jrscli.training.simulated.contact import Contact
 PAIRS = ("patients", "visits", "fractions", "contrasts")
 PARTS = ("train", "validation", "test")
 ABSENT = ("background", "undrawn")
+CONTRAST = "{contrast}"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One case written out: whose it is, its image, its labels (None: unlabelled), its part."""
+    """One case written out: whose it is, its image, its labels (None: unlabelled), its part (None: as ``split`` says)."""
 
     patient: str
     image: str
     labels: str | None = None
-    part: str = "train"
+    part: str | None = None
 
     def __post_init__(self) -> None:
-        need(self.part in PARTS, f"part is one of {', '.join(PARTS)}, not {self.part}")
+        need(self.part is None or self.part in PARTS, f"part is one of {', '.join(PARTS)}, not {self.part}")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class DataList:
 
     name, licence: of the data, repeated in every card. labels: names of label 0 (background), 1, 2 …
     merge: which numbers of the label files are which label, where they are not 1, 2 …; all others are background.
+    contrasts: of every image, where there are several; ``{contrast}`` in the name of an image stands for each of them.
     grid, window, windows, range, modality: how images enter the network, as in a card. simulated: whether we made the data.
     simulate: what a program makes of the cases, or in their place.
     pairs: what is registered in training: the images of two "patients", two "visits" (or phases) of one patient; or one image
@@ -82,6 +84,7 @@ class DataList:
     grid: Grid
     labels: tuple[str, ...] = ()
     merge: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    contrasts: tuple[str, ...] = ()
     window: Window = field(default_factory=lambda: Window(percentiles=(1.0, 99.0)))
     modality: tuple[str, ...] = ()
     simulated: bool = False
@@ -104,6 +107,11 @@ class DataList:
         given = bool(self.cases) + bool(self.images) + made
         need(given == 1, "either cases, or images (a pattern like images/*.nii.gz), is needed")
         need(self.simulate is None or self.simulated, "what is made by simulate is simulated: true")
+        named = [self.images or ""] if self.images else [entry.image for entry in self.cases]
+        need(
+            made or all((CONTRAST in name) == bool(self.contrasts) for name in named),
+            f"contrasts and {CONTRAST} in the name of an image come together",
+        )
         need(not self.merge or set(self.merge) == set(self.labels[1:]), "merge names each label but the background")
         for pattern in (self.images, self.label_files):
             need(pattern is None or pattern.count("*") == 1, "a pattern has one *, which stands for the patient")
@@ -118,7 +126,7 @@ class DataList:
     @property
     def channels(self) -> int:
         """Of an image as it enters the network."""
-        return max(len(self.windows), 1)
+        return max(len(self.windows), 1) * max(len(self.contrasts), 1)
 
     @property
     def input(self) -> Input:
@@ -149,6 +157,7 @@ class Case:
     """One case on disk; labels is None where there are none, or where few-shot training hides them.
 
     made: which frame of its series it is, where a program makes it; then the paths are names only.
+    others: the image in further contrasts.
     """
 
     patient: str
@@ -156,6 +165,7 @@ class Case:
     labels: Path | None
     part: str
     made: int | None = None
+    others: tuple[Path, ...] = ()
 
 
 def read_data(
@@ -209,32 +219,45 @@ def _made(data: DataList, contact: Contact) -> list[Case]:
 
 
 def _written(data: DataList, base: Path) -> list[Case]:
-    cases = [
-        Case(entry.patient, base / entry.image, base / entry.labels if entry.labels else None, entry.part)
-        for entry in data.cases
-    ]
+    drawn = data.split.parts([entry.patient for entry in data.cases])
+    parts: dict[str, str] = {}
+    for entry in data.cases:
+        part = entry.part or drawn[entry.patient]
+        if parts.setdefault(entry.patient, part) != part:
+            raise InputError(
+                f"one patient is in {parts[entry.patient]} and in {part}",
+                code="data.invalid",
+                hint="parts are divided by patient",
+            )
+    cases = []
+    for entry in data.cases:
+        image, *others = _by_contrast(data, entry.image)
+        labels = base / entry.labels if entry.labels else None
+        further = tuple(base / other for other in others)
+        cases.append(Case(entry.patient, base / image, labels, parts[entry.patient], others=further))
     for case in cases:
-        for file in (case.image, case.labels):
+        for file in (case.image, case.labels, *case.others):
             if file is not None and not file.exists():
                 raise InputError(
                     f"the data list names {file.name}, which is not there", code="data.missing", hint=f"looked in {file.parent}"
                 )
-    parts: dict[str, str] = {}
-    for case in cases:
-        if parts.setdefault(case.patient, case.part) != case.part:
-            raise InputError(
-                f"one patient is in {parts[case.patient]} and in {case.part}",
-                code="data.invalid",
-                hint="parts are divided by patient",
-            )
     return cases
 
 
 def _found(data: DataList, base: Path) -> list[Case]:
-    images = _matches(base, data.images or "")
+    images, *others = [_matches(base, pattern) for pattern in _by_contrast(data, data.images or "")]
     labels = _matches(base, data.label_files) if data.label_files else {}
-    parts = data.split.parts(list(images))
-    return [Case(patient, file, labels.get(patient), parts[patient]) for patient, file in images.items()]
+    whole = {patient: file for patient, file in images.items() if all(patient in other for other in others)}
+    parts = data.split.parts(list(whole))
+    return [
+        Case(patient, file, labels.get(patient), parts[patient], others=tuple(other[patient] for other in others))
+        for patient, file in whole.items()
+    ]
+
+
+def _by_contrast(data: DataList, name: str) -> list[str]:
+    """The name of an image, once for each contrast."""
+    return [name.replace(CONTRAST, contrast) for contrast in data.contrasts] or [name]
 
 
 def _matches(base: Path, pattern: str) -> Mapping[str, Path]:

@@ -129,6 +129,7 @@ def _card(
         labels=data.labels,
         volumes_cc=details.volumes_cc,
         field=cards.Field(method.field.kind, method.field.squarings, method.field.scale, method.field.compose),
+        contrasts=data.contrasts,
         requires=method.requires,
         clean_up=method.clean_up,
         refine=details.refine,

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from jrscli.errors import InputError
 from jrscli.io import read_image, read_labels
-from jrscli.runtime.prepare import network_grid, prepared
+from jrscli.runtime.prepare import mass_centre, network_grid, prepared
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample_labels
 from jrscli.spatial.volume import LabelMap, Volume
@@ -67,7 +67,8 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
     """
     volume, found = _source(data, case)
     # batches need one shape: in training the size is meant exactly, where the runtime may pad up to a multiple
-    geometry = network_grid(volume.geometry, replace(data.grid, multiple=None, patch=None, overlap=None))
+    mass = mass_centre(volume) if data.grid.centre == "mass" else None
+    geometry = network_grid(volume.geometry, replace(data.grid, multiple=None, patch=None, overlap=None), mass_mm=mass)
     image = prepared(volume, geometry, data.input)
     labels = None
     drawn = (True,) * max(len(data.labels) - 1, 0)
@@ -91,7 +92,8 @@ def _source(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
         image, labels = frame(contact, contact.names().index(case.patient), case.made, _of_grid(data))
         return image, None if case.labels is None else labels
     labels_of = read_labels(case.labels) if case.labels is not None and data.labels else None
-    return read_image(case.image).volume, labels_of if labels_of is None else merged_labels(labels_of, data)
+    image = replace(read_image(case.image).volume, others=tuple(read_image(other).volume for other in case.others))
+    return image, labels_of if labels_of is None else merged_labels(labels_of, data)
 
 
 def merged_labels(labels: LabelMap, data: DataList) -> LabelMap:

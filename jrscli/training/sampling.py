@@ -152,9 +152,8 @@ class Sampler:
             velocity = velocity[_slice_at(height, len(velocity))]
             rows = beat(one, other, velocity, self.cycle, generator)
             labels = torch.cat([one_labels, other_labels])
-            if self.augmentation is not None:
-                flat, labels = augment(rows.flatten(0, 1), labels, self.augmentation, generator)
-                rows = flat.unflatten(0, rows.shape[:2])
+            flat, labels = self._augmented(rows.flatten(0, 1), labels, generator)
+            rows = flat.unflatten(0, rows.shape[:2])
             frames.append(rows)
             fixed_labels.append(labels[: len(one_labels)])
             moving_labels.append(labels[len(one_labels) :])
@@ -206,8 +205,15 @@ class Sampler:
         rows = []
         for n, height in zip(chosen, heights, strict=True):
             row = self._tensors(n, height)
-            rows.append(row if self.augmentation is None else augment(*row, self.augmentation, generator, place))
+            rows.append(self._augmented(*row, generator, place))
         return torch.stack([image for image, _ in rows]), torch.stack([labels for _, labels in rows]), self._known(chosen)
+
+    def _augmented(
+        self, image: Tensor, labels: Tensor, generator: torch.Generator, place: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if self.augmentation is None:
+            return image, labels
+        return augment(image, labels, self.augmentation, generator, place, bounded=not self.cases.data.window.zscore)
 
     def _known(self, chosen: list[int]) -> Tensor:
         """Which of the cases have labels."""

@@ -1,5 +1,6 @@
 """The data list: who is where, what is missing, what is refused."""
 
+import numpy as np
 import pytest
 
 from jrscli.errors import InputError
@@ -133,3 +134,46 @@ def test_simulated_series_are_divided_like_patients(tmp_path):
     assert len(made.labelled) == 4
     with pytest.raises(InputError, match="simulated: true"):
         read_data(write_list(tmp_path / "real.yaml", simulated=False, grid=grid, split=split, **given))
+
+
+def test_contrasts_of_a_case_are_channels_of_one_image(study, tmp_path):
+    """The second contrast is the first one with its grey values turned round, on a coarser grid."""
+    from jrscli.io import read_image, write_image
+    from jrscli.spatial.resample import resample
+    from jrscli.spatial.volume import Volume
+
+    for n in range(3):
+        volume = read_image(study.parent / f"images/case_{n}.nii.gz").volume
+        write_image(volume, tmp_path / f"case_{n}_one.nii.gz")
+        other = Volume(100 - volume.array, volume.geometry)
+        write_image(resample(other, volume.geometry.with_spacing((1.5, 1.5, 1.5))), tmp_path / f"case_{n}_two.nii.gz")
+    listed = write_list(
+        tmp_path / "data.yaml",
+        contrasts=["one", "two"],
+        images=None,
+        label_files=None,
+        cases=[{"patient": str(n), "image": f"case_{n}_{{contrast}}.nii.gz"} for n in range(3)],
+        split={"validation": ["2"]},
+    )
+    data, cases = read_data(listed)
+    assert [case.part for case in cases] == ["train", "train", "validation"]  # without a part they are divided by the split
+    image = prepare_case(data, cases[0]).image
+    assert image.shape == (2, 32, 32, 32)
+    inner = image[:, 6:-6, 6:-6, 6:-6].reshape(2, -1)
+    assert np.corrcoef(inner)[0, 1] < -0.9
+    by_pattern = write_list(
+        tmp_path / "pattern.yaml", contrasts=["one", "two"], images="case_*_{contrast}.nii.gz", label_files=None, split={}
+    )
+    found = read_data(by_pattern)[1]
+    assert [case.others[0].name for case in found] == [f"case_{n}_two.nii.gz" for n in range(3)]
+    with pytest.raises(InputError, match="come together"):
+        read_data(write_list(tmp_path / "alone.yaml", contrasts=["one", "two"]))
+
+
+def test_a_grid_may_be_centred_on_the_grey_values(study, tmp_path):
+    """As the runtime does: the same case, cut round its middle or round what is bright."""
+    grid = {"orientation": "RAS", "spacing_mm": [1, 1, 1], "size": [16, 16, 16], "centre": "mass"}
+    data, cases = read_data(write_list(tmp_path / "data.yaml", root=str(study.parent), grid=grid))
+    plain, _ = read_data(write_list(tmp_path / "plain.yaml", root=str(study.parent), grid={**grid, "centre": "image"}))
+    shifted = [not np.array_equal(prepare_case(data, case).image, prepare_case(plain, case).image) for case in cases]
+    assert any(shifted)

@@ -22,6 +22,7 @@ NAMES = methods.names()
 
 PARAMETERS = {
     "cardiacmotion": 1_085_596,
+    "concurrent": 3_174_735,
     "crossstitch": 780_872,
     "ddir": 1_939_564,
     "deepatlas": 1_150_574,
@@ -36,6 +37,7 @@ PARAMETERS = {
 
 SHORT = {
     "cardiacmotion": {"classes": 3, "dims": 3, "width": 0.0625, "motion_rounds": 1, "segment_rounds": 1, "joint_rounds": 2},
+    "concurrent": {"classes": 3, "channels": 1, "width": 2, "rounds": 2},
     "crossstitch": {"classes": 3, "widths": [4, 6, 8], "rounds": 2},
     "ddir": {"classes": 3, "widths": [4, 8, 8], "segment_rounds": 1, "rounds": 2},
     "deepatlas": {"pretrain_register": 1, "pretrain_segment": 1, "joint_rounds": 2, "register_repeats": 2},
