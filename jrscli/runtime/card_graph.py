@@ -88,8 +88,8 @@ class Input:
     """How one input of a graph is prepared.
 
     channels: of the tensor (labels: one per label of the card, with or without the background). modality: DICOM Modality values
-    it was made for; none = any. window: see `Window`; windows: several of them, one channel each (of every contrast), the first one showing most.
-    range: the values the network gets.
+    it was made for; none = any. window: see `Window`; windows: several of them, one channel each (of every contrast), the first
+    one showing most. range: the values the network gets.
     """
 
     channels: int = 1
