@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from jrscli.nn.overlap import cross_entropy, soft_dice
 from jrscli.nn.similarity import local_correlation
 from jrscli.nn.smoothness import diffusion_mean
-from jrscli.nn.unet import UNet, conv_block, head
+from jrscli.nn.unet import UNet, conv_block, halving, head
 from jrscli.nn.warp import integrate, resize_field, warp
 from jrscli.recipe import Batch, FieldKind, Graph, Method, Stage, Terms, Turn
 
@@ -35,6 +35,8 @@ class Config:
     """Axes of the grid."""
     widths: tuple[int, ...] = (24, 40, 64, 64)
     """Channels at 1/2, 1/4, 1/8 … of the resolution."""
+    flat: int = 0
+    """So many halvings, the finest ones, leave the last axis as it is: for slices much thicker than their pixels are wide."""
     similarity: float = 0.3
     """Weight of the local correlation of fixed and warped image."""
     smoothness: float = 0.1
@@ -63,10 +65,13 @@ class Backbone(nn.Module):
         dims, first = config.dims, config.widths[0]
         conv: Any = {2: nn.Conv2d, 3: nn.Conv3d}[dims]
         up: Any = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[dims]
-        self.stem = nn.Sequential(conv(config.channels, first, 4, stride=2, padding=1), nn.LeakyReLU(0.1))
+        stride = halving(1, config.flat, dims)
+        size = tuple(step + 2 for step in stride)
+        self.stem = nn.Sequential(conv(config.channels, first, size, stride=stride, padding=1), nn.LeakyReLU(0.1))
         widths = [(width, width) for width in config.widths]
-        self.features = UNet(first, widths, widths[-2::-1], dims=dims, norm="instance", slope=0.1)
-        self.logits = up(first, config.classes, 4, stride=2, padding=1)
+        flat = max(config.flat - 1, 0)
+        self.features = UNet(first, widths, widths[-2::-1], dims=dims, norm="instance", slope=0.1, flat=flat)
+        self.logits = up(first, config.classes, size, stride=stride, padding=1)
 
     def forward(self, image: Float[Tensor, "b c *grid"]) -> list[Tensor]:
         """Decoder features, coarsest first."""
@@ -79,9 +84,12 @@ class Matcher(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         dims = config.dims
-        self.blocks = nn.ModuleList()
+        self.blocks, self.ups = nn.ModuleList(), nn.ModuleList()
         below = 0
-        for width in config.widths[::-1]:
+        for level, width in enumerate(config.widths[::-1]):
+            if level:
+                factor = halving(len(config.widths) - level + 1, config.flat, dims)
+                self.ups.append(nn.Upsample(scale_factor=factor, mode="nearest"))
             self.blocks.append(
                 nn.Sequential(
                     conv_block(below + 2 * width, width, dims=dims, norm="instance", slope=0.1),
@@ -89,15 +97,17 @@ class Matcher(nn.Module):
                 )
             )
             below = width
-        self.up = nn.Upsample(scale_factor=2, mode="nearest")
         self.velocity = head(below, dims, dims=dims, size=3, spread=1e-3)
+        # the velocity lies on the grid of half the resolution of every axis, whatever the features lie on
+        thin: Any = {2: nn.AvgPool2d, 3: nn.AvgPool3d}[dims]
+        self.thin = thin((*[1] * (dims - 1), 2)) if config.flat else nn.Identity()
 
     def forward(self, fixed: Sequence[Tensor], moving: Sequence[Tensor]) -> Float[Tensor, "b d *half"]:
         """The velocity of one order of the images."""
-        x: Tensor | None = None
-        for block, f, m in zip(self.blocks, fixed, moving, strict=True):
-            x = block(torch.cat([f, m] if x is None else [self.up(x), f, m], dim=1))
-        return self.velocity(x)
+        x = self.blocks[0](torch.cat([fixed[0], moving[0]], dim=1))
+        for up, block, f, m in zip(self.ups, list(self.blocks)[1:], fixed[1:], moving[1:], strict=True):
+            x = block(torch.cat([up(x), f, m], dim=1))
+        return self.thin(self.velocity(x))
 
 
 class Register(nn.Module):

@@ -26,9 +26,9 @@ _NORM: dict[str, dict[int, Any]] = {
 
 
 def conv_block(
-    inputs: int, outputs: int, *, dims: int = 3, norm: Norm = "none", slope: float = 0.2, stride: int = 1
+    inputs: int, outputs: int, *, dims: int = 3, norm: Norm = "none", slope: float = 0.2, stride: int | tuple[int, ...] = 1
 ) -> nn.Module:
-    """A 3^d convolution, its norm and LeakyReLU; ``stride`` 2 halves the grid."""
+    """A 3^d convolution, its norm and LeakyReLU; ``stride`` 2 halves the grid, a stride per axis those axes."""
     layers: list[nn.Module] = [_CONV[dims](inputs, outputs, 3, stride=stride, padding=1)]
     if norm == "group":
         layers.append(nn.GroupNorm(math.gcd(GROUPS, outputs), outputs))
@@ -47,6 +47,14 @@ def head(inputs: int, outputs: int, *, dims: int = 3, size: int = 1, spread: flo
     return conv
 
 
+def halving(level: int, flat: int, dims: int) -> tuple[int, ...]:
+    """The factor per axis of the halving to ``level`` (from 1): the first ``flat`` ones leave the last axis as it is.
+
+    Thick slices: an axis that is sampled coarsely already is not halved before the others are as coarse.
+    """
+    return (*[2] * (dims - 1), 1 if level <= flat else 2)
+
+
 class UNet(nn.Module):
     """An encoder-decoder with skips from every level; returns features at the resolution of its last decoder level.
 
@@ -54,7 +62,7 @@ class UNet(nn.Module):
     (``down="pool"``) or by the stride of its first convolution (``"stride"``). A first level without any hands on the input.
     decoder: widths of each level on the way up; with ``up="transpose"`` the first number of each is the width of the 2^d
     transposed convolution, with ``"nearest"`` the grid is doubled by repetition. Fewer decoder levels than the encoder has
-    leave the output at a lower resolution.
+    leave the output at a lower resolution. flat: so many halvings, the finest ones, leave the last axis as it is.
     """
 
     def __init__(
@@ -68,25 +76,28 @@ class UNet(nn.Module):
         down: Literal["pool", "stride"] = "stride",
         up: Literal["nearest", "transpose"] = "nearest",
         slope: float = 0.2,
+        flat: int = 0,
     ) -> None:
         super().__init__()
         self.down, self.ups, self.up_blocks = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         width, skips = inputs, list[int]()
         for level, widths in enumerate(encoder):
             halves = level > 0
-            layers: list[nn.Module] = [_POOL[dims](2)] if halves and down == "pool" else []
+            factor = halving(level, flat, dims)
+            layers: list[nn.Module] = [_POOL[dims](factor)] if halves and down == "pool" else []
             for n, (a, b) in enumerate(pairwise((width, *widths))):
-                stride = 2 if halves and down == "stride" and n == 0 else 1
+                stride = factor if halves and down == "stride" and n == 0 else 1
                 layers.append(conv_block(a, b, dims=dims, norm=norm, slope=slope, stride=stride))
             self.down.append(nn.Sequential(*layers))
             width = widths[-1] if widths else width
             skips.insert(0, width)
-        for widths, skip in zip(decoder, skips[1:], strict=False):
+        for level, (widths, skip) in enumerate(zip(decoder, skips[1:], strict=False)):
+            factor = halving(len(encoder) - 1 - level, flat, dims)
             if up == "transpose":
-                self.ups.append(_UP[dims](width, widths[0], 2, stride=2))
+                self.ups.append(_UP[dims](width, widths[0], factor, stride=factor))
                 width, widths = widths[0], widths[1:]
             else:
-                self.ups.append(nn.Upsample(scale_factor=2, mode="nearest"))
+                self.ups.append(nn.Upsample(scale_factor=factor, mode="nearest"))
             steps = pairwise((width + skip, *widths))
             self.up_blocks.append(nn.Sequential(*(conv_block(a, b, dims=dims, norm=norm, slope=slope) for a, b in steps)))
             width = widths[-1]

@@ -10,10 +10,10 @@ from jrscli.methods import siamese
 SHAPE = (16, 16, 16)
 
 
-@pytest.fixture(scope="module")
-def method():
+@pytest.fixture(scope="module", params=[0, 2], ids=["cubes", "thick slices"])
+def method(request):
     torch.manual_seed(0)
-    return siamese.Siamese(siamese.Config(widths=(4, 6, 8)))
+    return siamese.Siamese(siamese.Config(widths=(4, 6, 8), flat=request.param))
 
 
 def test_swapped_images_turn_the_velocity_round(method, batch):
@@ -23,6 +23,13 @@ def test_swapped_images_turn_the_velocity_round(method, batch):
     assert forth.shape[2:] == (8, 8, 8)
     assert float(forth.abs().max().detach()) > 0
     assert torch.allclose(forth, -back, atol=1e-6)
+
+
+def test_thick_slices_are_not_halved_before_the_others(batch):
+    backbone = siamese.Backbone(siamese.Config(widths=(4, 6, 8), flat=2))
+    levels = backbone.features.pyramid(backbone.stem(batch().fixed))
+    assert [tuple(level.shape[2:]) for level in levels] == [(8, 8, 16), (4, 4, 16), (2, 2, 8)]
+    assert backbone.logits(backbone(batch().fixed)[-1]).shape[2:] == SHAPE
 
 
 def test_swapped_images_cost_the_same(method, batch):
