@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from jrscli.nn.regions import hard, one_hot, pasted
 from jrscli.nn.warp import integrate, resize_field
-from jrscli.roles import FIELDS, GRAPHS, INPUTS, ON_MAPS, OUTPUTS
+from jrscli.roles import FIELDS, GRAPHS, INPUTS, ON_MAPS, OUTPUTS, SYNTHESIS
 from jrscli.spatial.components import cleaned
 
-Batches = Literal["pairs", "labelled", "labelled-pairs", "labelled-moving", "sequences"]
+Batches = Literal["pairs", "labelled", "labelled-pairs", "labelled-moving", "mixed", "sequences"]
 """What a stage draws: two cases each time (labels optional on either side), single labelled images (as ``fixed``), two labelled
-cases, a labelled moving case and a fixed one that is unlabelled where there are such cases, or pairs with the frames of a
-simulated heart beat between them."""
+cases, a labelled moving case and a fixed one that is unlabelled where there are such cases, pairs of unlabelled cases (if there
+are any) and a labelled image of another patient beside each, or pairs with the frames of a simulated heart beat between them."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Batch:
     spacing: of the grid, mm.
     sequence: frames 0 … T of a beat; frame 0 is ``fixed`` and frame ``moving_frame`` is ``moving``.
     true_displacement: of a simulated pair, in voxels: what moves ``moving`` onto ``fixed``.
+    labelled_image, labelled_target, labelled_present: an image of another patient, its labels, and which of them were drawn.
     """
 
     fixed: Float[Tensor, "b c *grid"]
@@ -47,12 +48,21 @@ class Batch:
     sequence: Float[Tensor, "b t c *grid"] | None = None
     moving_frame: int = 0
     true_displacement: Float[Tensor, "b d *grid"] | None = None
+    labelled_image: Float[Tensor, "b c *grid"] | None = None
+    labelled_target: Float[Tensor, "b classes *grid"] | None = None
+    labelled_present: Bool[Tensor, "b foreground"] | None = None
 
     def pair(self) -> tuple[Tensor, Tensor]:
         """The fixed and the moving image. Raises ValueError naming the field in a batch of single images."""
         if self.moving is None:
             raise ValueError("this loss needs the field 'moving'; draw the stage's batches as 'pairs'")
         return self.fixed, self.moving
+
+    def labelled(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The labelled image beside a pair, its labels, and which were drawn. Raises ValueError where there is none."""
+        if self.labelled_image is None or self.labelled_target is None or self.labelled_present is None:
+            raise ValueError("this loss needs the field 'labelled_image'; draw the stage's batches as 'mixed'")
+        return self.labelled_image, self.labelled_target, self.labelled_present
 
     def both_labels(self) -> tuple[Tensor, Tensor]:
         """The labels of the fixed and of the moving image. Raises ValueError unless every row has both."""
@@ -72,7 +82,7 @@ class Turn:
 
     trains: the networks whose weights it changes. All others are frozen and in eval mode, yet pass gradients to their input.
     loss: its terms on a batch; None skips the step (a pair that has nothing to teach).
-    rate: the optimiser's step size. optimiser: Adam, RAdam or RMSprop.
+    rate: the optimiser's step size. rates: of networks that have one of their own. optimiser: Adam, RAdam or RMSprop.
     """
 
     trains: tuple[str, ...]
@@ -80,6 +90,7 @@ class Turn:
     repeats: int = 1
     rate: float = 1e-3
     optimiser: Literal["adam", "radam", "rmsprop"] = "adam"
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -224,8 +235,11 @@ class Method(nn.Module, ABC):
         given = {"fixed": fixed, "moving": moving}
         if graph and "hidden" in graph.inputs:  # a sequence of one frame
             given["hidden"] = fixed.new_zeros(len(fixed), graph.channels["hidden"], *fixed.shape[2:])
+        synthesis = self.graph(SYNTHESIS)
+        if synthesis:
+            given["moving"] = synthesis.module(*(given[role] for role in synthesis.inputs))
         segment = self.graph("segment")
-        for side, image in (("fixed", fixed), ("moving", moving)):
+        for side, image in (("fixed", fixed), ("moving", given["moving"])):
             if graph and f"{side}_labels" in graph.inputs:
                 found = segment.module(image) if segment else (labels or {}).get(side)
                 if found is not None:

@@ -57,6 +57,8 @@ ON_MAPS = {"align": "transform"}
 """Graphs whose ``fixed`` and ``moving`` are no images but the maps that another graph of the model makes of each."""
 SMOOTH = "smooth"
 """The graph whose one smooth field stands in where labels that compose a field are empty or doubtful."""
+SYNTHESIS = "synthesize"
+"""The graph whose ``synthetic`` image takes the place of the moving one in all that follows."""
 GRAPHS = ("register", "segment", "joint", "step", "synthesize", "transform", "align", "smooth")
 """What the graphs of a model may be called."""
 

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from jrscli.errors import InputError, ModelError
 from jrscli.progress import Progress, silent
-from jrscli.roles import FIELDS, INPUTS, ON_MAPS, SMOOTH
+from jrscli.roles import FIELDS, INPUTS, ON_MAPS, SMOOTH, SYNTHESIS
 from jrscli.runtime.card import Input
 from jrscli.runtime.field import displacement, inverse_of
 from jrscli.runtime.pair import Pair, PairField, pair_up
@@ -80,21 +80,32 @@ class Predictor:
         return Probabilities(softmax(outputs["logits"]), target, self.card.labels)
 
     def pair(self, fixed: Volume, moving: Volume, start: AffineTransform | None = None) -> Pair:
-        """Both images prepared for the graph that registers; see `pair_up`.
+        """Both images prepared for the graph that registers, the moving one translated by a model that does so; see `pair_up`.
 
         Raises ModelError `model.task` for a model that does not register.
         """
         inputs = self.card.graphs[self._registering()].inputs
         if self.mapping:
             inputs = dict.fromkeys(("fixed", "moving"), self.card.graphs[self.mapping].inputs["image"])
-        specs = (inputs.get("fixed", Input()), inputs.get("moving", Input()))
-        return pair_up(fixed, moving, self.card.grid, specs, start)
+        synthesis = self.card.graphs.get(SYNTHESIS)
+        moved = synthesis.inputs if synthesis else inputs
+        specs = (inputs.get("fixed", Input()), moved.get("moving", Input()))
+        found = pair_up(fixed, moving, self.card.grid, specs, start)
+        if synthesis is None:
+            return found
+        images = {"fixed": found.fixed, "moving": found.moving}
+        made = self.runner.run(SYNTHESIS, {role: images[role] for role in synthesis.inputs})
+        return replace(found, moving=made["synthetic"])
 
     def segment_pair(
         self, pair: Pair, fixed: Volume, moving: Volume, progress: Progress = silent
     ) -> tuple[Probabilities, Probabilities]:
         """Where the labels probably are in both images, on the grid of the pair (the moving one as the start lays it)."""
         fixed_maps = self.segment(fixed, grid=pair.fixed_grid, progress=progress)
+        if SYNTHESIS in self.card.graphs and self.segmenting:
+            (role,) = self.card.graphs[self.segmenting].inputs
+            logits = self.runner.run(self.segmenting, {role: pair.moving}, progress)["logits"]
+            return fixed_maps, Probabilities(softmax(logits), pair.fixed_grid, self.card.labels)
         if pair.moving_grid is None:
             return fixed_maps, self.segment(moving, progress=progress).on(pair.fixed_grid, Transform((pair.start,)))
         moving_maps = self.segment(moving, grid=pair.moving_grid, progress=progress)

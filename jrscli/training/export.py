@@ -15,7 +15,7 @@ import torch
 
 from jrscli.errors import ModelError, WriteError
 from jrscli.recipe import Graph, Method
-from jrscli.roles import FIELDS, INPUTS, LOGITS, ON_MAPS, OUTPUTS
+from jrscli.roles import FIELDS, INPUTS, LOGITS, ON_MAPS, OUTPUTS, SYNTHESIS
 from jrscli.runtime import card as cards
 from jrscli.runtime.golden import golden_inputs, statistics
 from jrscli.runtime.plain import PlainError, build, need
@@ -156,7 +156,9 @@ def _input(role: str, graph: Graph, data: DataList) -> cards.Input:
     if kind == "image" and graph.name in ON_MAPS:
         return cards.Input(channels=channels)
     if kind == "image":
-        return data.input
+        # the moving image of another contrast may be of another modality; after the synthesis it is of the fixed one's
+        other = data.pairs == "contrasts" and role == "moving" and graph.name == SYNTHESIS
+        return dataclasses.replace(data.input, modality=()) if other else data.input
     if kind == "state":
         return cards.Input(channels=channels)
     need(kind in ("labels", "probabilities"), f"how to prepare {role} is not known")

@@ -145,8 +145,8 @@ class Loop:
         sums: dict[str, list[float]] = {}
         watched: dict[str, list[float]] = {}
         for place, (turn, optimiser) in enumerate(zip(stage.turns, self.optimisers, strict=True)):
-            for group in optimiser.param_groups:
-                group["lr"] = turn.rate * stage.rate_factor(number)
+            for group, rate in zip(optimiser.param_groups, _rates(turn), strict=True):
+                group["lr"] = rate * stage.rate_factor(number)
             with self._training(turn):
                 for repeat in range(turn.repeats):
                     batch = self.sampler.draw(stage.batches, self.state.stage, number, place, repeat)
@@ -205,7 +205,13 @@ class Loop:
             "rmsprop": torch.optim.RMSprop,
         }
         decay = self.settings.weight_decay
-        return [kinds[turn.optimiser](self._weights(turn), lr=turn.rate, weight_decay=decay) for turn in stage.turns]
+        return [kinds[turn.optimiser](self._groups(turn), lr=turn.rate, weight_decay=decay) for turn in stage.turns]
+
+    def _groups(self, turn: Turn) -> Any:
+        """The weights that share a step size: all of them, or those of each network."""
+        if not turn.rates:
+            return self._weights(turn)
+        return [{"params": list(self.method.networks[name].parameters())} for name in turn.trains]
 
     def _dtype(self) -> torch.dtype:
         return torch.float16 if self.settings.precision == "float16" else torch.bfloat16
@@ -258,6 +264,11 @@ class Loop:
         torch.set_rng_state(content["random"])
         if self.device.type == "cuda" and content.get("random_device") is not None:
             torch.cuda.set_rng_state(content["random_device"], self.device)
+
+
+def _rates(turn: Turn) -> list[float]:
+    """The step size of each group of weights."""
+    return [turn.rates.get(name, turn.rate) for name in turn.trains] if turn.rates else [turn.rate]
 
 
 def _means(found: Mapping[str, list[float]]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,8 @@ class Sampler:
         if kind == "labelled":
             pool = self.labelled or range(len(self.cases))
             return self._batch([int(rng.choice(pool)) for _ in range(self.batch)], None, generator)
+        if kind == "mixed":
+            return self._beside(rng, generator)
         if kind in ("pairs", "sequences"):
             few = 2 * len(self.labelled) < len(self.cases)
             mixed = few and rng.random() < self.mixed_chance and not self.cases.data.within_patient
@@ -91,15 +94,33 @@ class Sampler:
         first = int(rng.choice(paired)) if self.visits else int(rng.integers(len(self.cases)))
         return first, int(rng.choice(self._others(first, range(len(self.cases)))))
 
+    def _beside(self, rng: np.random.Generator, generator: torch.Generator) -> Batch:
+        """Pairs of cases whose labels are not known, where there are such, and a labelled image of another patient for each."""
+        pairs, others = [], []
+        for _ in range(self.batch):
+            firsts = [n for n in self.unlabelled if self._others(n, self.unlabelled)] or range(len(self.cases))
+            first = int(rng.choice(firsts))
+            second = int(rng.choice(self._others(first, self.unlabelled) or self._others(first, range(len(self.cases)))))
+            whose = {self.cases[n].patient for n in (first, second)}
+            free = [n for n in self.labelled if self.cases[n].patient not in whose]
+            if not free:
+                raise _too_few(len(self.labelled))
+            pairs.append((first, second))
+            others.append(int(rng.choice(free)))
+        aside = self._batch(others, None, generator)
+        found = self._batch([a for a, _ in pairs], [b for _, b in pairs], generator)
+        return replace(
+            found,
+            labelled_image=aside.fixed,
+            labelled_target=aside.fixed_labels,
+            labelled_present=aside.classes_present,
+        )
+
     def _onto(self, rng: np.random.Generator, pool: Sequence[int]) -> tuple[int, int]:
         """A fixed case of the pool and a labelled moving one."""
         movers = [n for n in self.labelled if self._others(n, pool)]
         if not movers:
-            raise UsageError(
-                f"{len(self.labelled)} training cases have labels, which gives no pair that this method could learn from",
-                code="data.labels",
-                hint="give more labels, or another method: deepatlas takes any number",
-            )
+            raise _too_few(len(self.labelled))
         moving = int(rng.choice(movers))
         return int(rng.choice(self._others(moving, pool))), moving
 
@@ -228,6 +249,14 @@ class Sampler:
             case = Prepared(case.patient, case.image[..., k : k + 1], labelled, case.drawn)
         image, labels = as_batch(case, data, self.device)
         return in_unit(image[0], data), labels[0]
+
+
+def _too_few(labelled: int) -> UsageError:
+    return UsageError(
+        f"{labelled} training cases have labels, which gives no pair that this method could learn from",
+        code="data.labels",
+        hint="give more labels, or another method: deepatlas takes any number",
+    )
 
 
 def _slice_at(height: float, count: int) -> int:

@@ -170,3 +170,16 @@ def test_patches_lie_where_labels_are_and_cut_everything_alike(study):
     labels[:, 4, 5, 6] = torch.tensor([0.0, 1.0])
     middles = [middle_of(labels, (9, 9, 9), seeded(n)) for n in range(40)]
     assert 10 < middles.count([4, 5, 6]) < 30  # one voxel of 729, yet half of the draws
+
+
+def test_the_labelled_image_is_of_another_patient_and_of_the_fixed_contrast(study):
+    data, cases = read_data(study, changes={"pairs": "contrasts", "labelled": 2})
+    training = Cases(data, cases, "train")
+    drawn = Sampler(training, seed=0, device=CPU)
+    known = {n: torch.from_numpy(training[n].image)[None] for n in training.labelled}
+    for n in range(12):
+        one = drawn.draw("mixed", 0, n, 0, 0)
+        assert any(torch.equal(one.labelled_image, image) for image in known.values())
+        assert not bool(one.has_fixed_labels.any() | one.has_moving_labels.any())
+        assert one.labelled_target.shape == one.fixed_labels.shape
+        assert bool(one.labelled_target[:, 1:].any())
