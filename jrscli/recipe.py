@@ -19,8 +19,8 @@ from jrscli.spatial.components import cleaned
 
 Batches = Literal["pairs", "labelled", "labelled-pairs", "labelled-moving", "mixed", "sequences"]
 """What a stage draws: two cases each time (labels optional on either side), single labelled images (as ``fixed``), two labelled
-cases, a labelled moving case and a fixed one that is unlabelled where there are such cases, pairs of unlabelled cases (if there
-are any) and a labelled image of another patient beside each, or pairs with the frames of a simulated heart beat between them."""
+cases, a labelled moving case and a fixed one that is unlabelled where there are such cases, pairs of unlabelled cases (if any)
+and a labelled image of another patient beside each, or pairs with the frames of a simulated heart beat between them."""
 
 
 @dataclass(frozen=True)

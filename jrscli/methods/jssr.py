@@ -122,7 +122,7 @@ class VNet(nn.Module):
 
 
 class Progressive(nn.Module):
-    """A progressive holistically nested network: a level adds to the field of the coarser one, ``u_l = 2 up(u_{l+1}) + s_l``."""
+    """A progressive holistically nested network: each level adds to the coarser field, ``u_l = 2 up(u_{l+1}) + s_l``."""
 
     def __init__(self, channels: int, widths: tuple[int, ...], dims: int) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class Jssr(Method):
         return {"supervision": self._overlap(batch.fixed, batch.fixed_labels, batch.classes_present)}
 
     def registration_loss(self, batch: Batch) -> Terms:
-        """F: ``2 l1(W(G, u), y) + λ_reg diffusion(u) + λ_syn GAN``; in jsegr local correlation for the first and no last term."""
+        """F: ``2 l1(W(G, u), y) + λ_reg diffusion(u) + λ_syn GAN``; in jsegr local correlation, no GAN."""
         return self._registered(batch, self.synthetic(batch))[1]
 
     def joint_loss(self, batch: Batch) -> Terms:
