@@ -16,7 +16,7 @@ from jrscli.runtime.strict_yaml import YamlError, load
 from jrscli.training.simulated import Simulate
 from jrscli.training.simulated.contact import Contact
 
-PAIRS = ("patients", "visits", "fractions", "contrasts")
+PAIRS = ("patients", "visits", "fractions", "modalities")
 PARTS = ("train", "validation", "test")
 ABSENT = ("background", "undrawn")
 CONTRAST = "{contrast}"
@@ -71,7 +71,7 @@ class DataList:
     grid, window, windows, range, modality: how images enter the network, as in a card. simulated: whether we made the data.
     simulate: what a program makes of the cases, or in their place.
     pairs: what is registered in training: the images of two "patients", two "visits" (or phases) of one patient; or one image
-    and what is simulated of it: a daily image ("fractions"), or that and another contrast of the moving one ("contrasts").
+    and what is simulated of it: a daily image ("fractions"), or that and another contrast of the moving one ("modalities").
     cases: every case written out; or images and labels: two patterns with one ``*`` (the patient) relative to ``root``, and
     ``split``. root: relative to the file.
     labelled: how many training cases keep their labels (few-shot, drawn with ``labelled_seed``); None = all that have some.
@@ -142,7 +142,7 @@ class DataList:
     @property
     def simulates(self) -> bool:
         """Whether the second image of a pair is made from the first."""
-        return self.pairs in ("fractions", "contrasts")
+        return self.pairs in ("fractions", "modalities")
 
     def drawn(self, patient: str, numbers: Collection[int]) -> tuple[bool, ...]:
         """Whether each foreground label was drawn in a case of this patient; numbers: those that occur in it."""

@@ -157,7 +157,7 @@ def _input(role: str, graph: Graph, data: DataList) -> cards.Input:
         return cards.Input(channels=channels)
     if kind == "image":
         # the moving image of another contrast may be of another modality; after the synthesis it is of the fixed one's
-        other = data.pairs == "contrasts" and role == "moving" and graph.name == SYNTHESIS
+        other = data.pairs == "modalities" and role == "moving" and graph.name == SYNTHESIS
         return dataclasses.replace(data.input, modality=()) if other else data.input
     if kind == "state":
         return cards.Input(channels=channels)
@@ -182,7 +182,7 @@ def _trained(
 
     date = details.date or datetime.now(UTC).date().isoformat()
     used = ["cycle"] if any(stage.batches == "sequences" for stage in method.stages()) else []
-    used += ["fraction"] * data.simulates + ["contrast"] * (data.pairs == "contrasts")
+    used += ["fraction"] * data.simulates + ["contrast"] * (data.pairs == "modalities")
     simulation = {name: value for part in used for name, value in _numbers(part, settings.get(part, {}))}
     simulation |= data.simulate.parameters() if data.simulate else {}
     return cards.Trained(data.name, data.licence, "train", seed, details.config, f"jrscli {__version__}", date, simulation)

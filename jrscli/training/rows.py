@@ -64,5 +64,5 @@ def simulated_of(
 ) -> Simulated:
     """What the data list registers an image (0 … 1) with: a daily image, and another contrast if it says so."""
     spacing = data.grid.spacing_mm or (1.0, 1.0, 1.0)
-    other = contrast if data.pairs == "contrasts" else None
+    other = contrast if data.pairs == "modalities" else None
     return simulated_pair(image, labels, spacing, fraction, other, generator)

@@ -125,7 +125,7 @@ def test_in_use_the_synthetic_image_takes_the_place_of_the_moving_one(tmp_path):
     torch.nn.init.normal_(made.networks["register"].sides[0].weight, std=0.5)
     grid = Grid(spacing_mm=(1, 1, 1), size=shape)
     data = DataList(
-        "x", "CC0-1.0", grid, labels=("background", "a", "b"), images="*", pairs="contrasts", modality=("CT",), range=(-1, 1)
+        "x", "CC0-1.0", grid, labels=("background", "a", "b"), images="*", pairs="modalities", modality=("CT",), range=(-1, 1)
     )
     model = export_method(
         made, data, tmp_path, Details("two"), method_name="jssr", seed=0, simulation={"contrast": {"gain": 0.1}}

@@ -70,7 +70,7 @@ def test_no_rising_curve_gives_the_second_contrast():
         Contrast(curve=(0.5,))
 
 
-@pytest.mark.parametrize("pairs", ["fractions", "contrasts"])
+@pytest.mark.parametrize("pairs", ["fractions", "modalities"])
 def test_pairs_of_one_patient_are_drawn_and_their_motion_is_known(study, pairs):
     drawn = sampler(study, changes={"pairs": pairs}, fraction=Fraction(noise=(0, 0), shading=0))
     one = drawn.draw("labelled-pairs", 0, 0, 0, 0)
@@ -173,7 +173,7 @@ def test_patches_lie_where_labels_are_and_cut_everything_alike(study):
 
 
 def test_the_labelled_image_is_of_another_patient_and_of_the_fixed_contrast(study):
-    data, cases = read_data(study, changes={"pairs": "contrasts", "labelled": 2})
+    data, cases = read_data(study, changes={"pairs": "modalities", "labelled": 2})
     training = Cases(data, cases, "train")
     drawn = Sampler(training, seed=0, device=CPU)
     known = {n: torch.from_numpy(training[n].image)[None] for n in training.labelled}
