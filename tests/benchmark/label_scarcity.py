@@ -5,8 +5,10 @@
 
 Every cell (how many labels, which way, seed) is one training with the same images, the same augmentation, and as many
 optimiser steps of the segmentation (of teacher and student together in jrss) as --budget says. "alone" are the two networks of
-deepatlas without each other. Cells lie in folders of their own: a stopped run goes on where it was, and what is not done is
-printed as "not run". Scores are of the validation part unless --part test is given, on the network's grid.
+deepatlas without each other. "atlases" trains nothing: the labelled images are carried over by the pair optimiser (--preset
+fast) and vote, on the image's own grid: how good labels can be that registration alone brings. Cells lie in folders of their
+own: a stopped run goes on where it was, and what is not done is printed as "not run". Scores are of the validation part
+unless --part test is given, on the network's grid.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Any
 
 LIST = Path(__file__).parents[2] / "configs" / "hippocampus-data.yaml"
 COUNTS = (1, 5, 20, None)
-KINDS = ("alone", "deepatlas", "siamese", "jrss", "deeprs")
+KINDS = ("alone", "deepatlas", "siamese", "jrss", "deeprs", "atlases")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,22 @@ def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str) -> None:
     (folder / f"scores-{part}.json").write_text(json.dumps({"budget": budget, **scores}), "utf-8")
 
 
+def run_atlases(cell: Cell, out: Path, data: Path, part: str) -> None:
+    """Carry the labels of the labelled training images to those of the part."""
+    from jrscli import evaluate, segment
+    from jrscli.training.cases import read_data
+
+    _, found = read_data(LIST, root=data, changes={"labelled": cell.labelled, "labelled_seed": cell.seed})
+    atlases = [(case.image, case.labels) for case in found if case.part == "train" and case.labels is not None]
+    scores = []
+    for case in [case for case in found if case.part == part and case.labels is not None]:
+        carried = segment(case.image, atlases, preset="fast", threads=1).labels
+        scores.append(evaluate(case.labels, carried, metrics=["dice"]).mean("dice.v1"))
+    folder = out / cell.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"scores-{part}.json").write_text(json.dumps({"segmentation": mean(scores)}), "utf-8")
+
+
 def table(counts: list[int | None], kinds: list[str], seeds: int, out: Path, part: str) -> str:
     """Markdown: mean ± SD over the seeds that are done."""
     lines = [f"Part: {part}", "", "| labelled | way | seeds | segmentation Dice | registration Dice | folds % |"]
@@ -139,7 +157,10 @@ def main() -> None:
             if not (chosen.out / c.name / f"scores-{chosen.part}.json").is_file()
         ]
         for cell in left[: chosen.most]:
-            run_cell(cell, chosen.budget, chosen.out, data, chosen.part)
+            if cell.kind == "atlases":
+                run_atlases(cell, chosen.out, data, chosen.part)
+            else:
+                run_cell(cell, chosen.budget, chosen.out, data, chosen.part)
     print(table(counts, chosen.kind, chosen.seeds, chosen.out, chosen.part))  # noqa: T201
 
 
