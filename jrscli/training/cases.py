@@ -107,6 +107,7 @@ class DataList:
         given = bool(self.cases) + bool(self.images) + made
         need(given == 1, "either cases, or images (a pattern like images/*.nii.gz), is needed")
         need(self.simulate is None or self.simulated, "what is made by simulate is simulated: true")
+        need(self.simulate is None or self.pairs == "visits", "what is made by simulate goes with pairs: visits")
         named = [self.images or ""] if self.images else [entry.image for entry in self.cases]
         need(
             made or all((CONTRAST in name) == bool(self.contrasts) for name in named),
@@ -156,7 +157,8 @@ class DataList:
 class Case:
     """One case on disk; labels is None where there are none, or where few-shot training hides them.
 
-    made: which frame of its series it is, where a program makes it; then the paths are names only.
+    made: which frame of its series it is, where a program makes it (then the paths are names only), or which visit is to be
+    made of it.
     others: the image in further contrasts.
     """
 
@@ -205,7 +207,15 @@ def read_data(
             code="data.empty",
             hint=f"looked for {data.images or 'the files of cases'} below {base}",
         )
-    return data, _few_shot(data, cases)
+    return data, _followed(data, _few_shot(data, cases))
+
+
+def _followed(data: DataList, cases: list[Case]) -> list[Case]:
+    """The cases, each with the visits that are made of it."""
+    followups = data.simulate.followups if data.simulate else None
+    if followups is None:
+        return cases
+    return [replace(case, made=visit or None) for case in cases for visit in range(followups.visits + 1)]
 
 
 def _made(data: DataList, contact: Contact) -> list[Case]:

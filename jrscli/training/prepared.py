@@ -16,6 +16,7 @@ from jrscli.spatial.resample import resample_labels
 from jrscli.spatial.volume import LabelMap, Volume
 from jrscli.training.cases import Case, DataList
 from jrscli.training.simulated.contact import frame
+from jrscli.training.simulated.followups import follow_up
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
             )
         labels = on_grid.astype(np.uint8)
         drawn = data.drawn(case.patient, np.unique(labels).tolist())
+    followups = data.simulate.followups if data.simulate else None
+    if followups is not None and case.made is not None:
+        spacing = geometry.spacing_mm
+        made = follow_up(image, labels, spacing, data.range, followups, case.patient, case.made)
+        image, labels = made.image, made.labels
     return Prepared(case.patient, image, labels, drawn)
 
 

@@ -27,6 +27,7 @@ PARAMETERS = {
     "ddir": 1_939_564,
     "deepatlas": 1_150_574,
     "deeprs": 3_222_999,
+    "hybridcnn": 5_882_262,
     "istn": 774_410,
     "jrss": 2_024_625,
     "jssr": 3_899_001,
@@ -43,6 +44,7 @@ SHORT = {
     "ddir": {"classes": 3, "widths": [4, 8, 8], "segment_rounds": 1, "rounds": 2},
     "deepatlas": {"pretrain_register": 1, "pretrain_segment": 1, "joint_rounds": 2, "register_repeats": 2},
     "deeprs": {"width": 4, "warm_up": 1, "rounds": 2},
+    "hybridcnn": {"classes": 3, "widths": [4, 4, 8, 8, 8], "rounds": 2},
     "istn": {"size": [32, 32, 32], "rounds": 2},
     "jrss": {"pretrain_register": 1, "pretrain_teacher": 1, "self_training": 1, "joint_rounds": 2},
     "jssr": {

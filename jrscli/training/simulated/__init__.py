@@ -11,16 +11,18 @@ from dataclasses import dataclass
 
 from jrscli.runtime.plain import need
 from jrscli.training.simulated.contact import Contact
+from jrscli.training.simulated.followups import FollowUps
 
 
 @dataclass(frozen=True)
 class Simulate:
     """What a program makes: one of these.
 
-    contact: series of two bodies that touch and part, from nothing.
+    contact: series of two bodies that touch and part, from nothing. followups: later visits of every case.
     """
 
     contact: Contact | None = None
+    followups: FollowUps | None = None
 
     def __post_init__(self) -> None:
         need(sum(part is not None for part in self._parts().values()) == 1, f"one of {', '.join(self._parts())} is needed")
