@@ -11,11 +11,15 @@ import typer
 
 from jrscli.cli import options
 from jrscli.cli.talk import Talk
+from jrscli.errors import UsageError
 
 
 def train(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="The recipe, for example deepatlas.", show_default=False)],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="The data list, a YAML file.", show_default=False)],
+    method: Annotated[
+        str | None, typer.Argument(metavar="METHOD", help="The recipe, for example deepatlas.", show_default=False)
+    ] = None,
+    data: Annotated[Path | None, typer.Argument(metavar="DATA", help="The data list, a YAML file.", show_default=False)] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Say which recipes there are, and train nothing.")] = False,
     root: Annotated[
         Path | None, typer.Option("--root", help="Folder of the images [beside the data list].", show_default=False)
     ] = None,
@@ -46,6 +50,8 @@ def train(
 
     Examples:
 
+      jrs train --list
+
       jrs train deepatlas data.yaml -o runs/deepatlas
 
       jrs train deepatlas data.yaml --set training.seed=1 -o runs/second
@@ -54,6 +60,13 @@ def train(
     first = os.environ.get("RANK", "0") == "0"
     shown = progress if first else options.ProgressKind.none
     with Talk(json_output=json, quiet=quiet or not first, verbose=verbose, progress=shown.value) as talk:
+        if list_:
+            _list(talk)
+            return
+        if method is None or data is None:
+            raise UsageError(
+                "METHOD and DATA are needed", code="usage.missing", hint="jrs train METHOD data.yaml; recipes: jrs train --list"
+            )
         from jrscli.engine.device import device_named, use_threads
         from jrscli.training import checkpoint, log, run
         from jrscli.training.distributed import own_device
@@ -87,3 +100,16 @@ def train(
         for kind, name in (("checkpoint", checkpoint.FILE), ("log", log.FILE), ("config", run.CONFIG_FILE)):
             talk.output(kind, done.folder / name)
         talk.finish({"scores": dict(done.scores)}, next_step=f"jrs export {done.folder}")
+
+
+def _list(talk: Talk) -> None:
+    """Print the recipes."""
+    from jrscli.cli.recipe_list import document, found, lines
+
+    listed = found()
+    if talk.json_output:
+        talk.print_json(document(listed))
+        return
+    for recipe in listed:
+        for line in lines(recipe):
+            typer.echo(line)

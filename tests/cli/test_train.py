@@ -113,3 +113,35 @@ def test_what_is_wrong_is_said_before_anything_is_written(folder, tmp_path, word
     assert (caught.value.code, int(caught.value.exit_code)) == (code, kind)
     assert caught.value.hint
     assert not (tmp_path / "new").exists()
+
+
+def test_the_recipes_are_listed_with_what_their_models_were_measured_to_do():
+    """Scores come from cards alone: the line of a recipe without a scored model says so."""
+    from jrscli import methods
+
+    code, told, _ = run("train", "--list")
+    assert code == 0
+    blocks: dict[str, str] = {}
+    for line in told.splitlines():
+        if not line.startswith(" "):
+            name = line.split()[0]
+        blocks[name] = blocks.get(name, "") + " ".join(line.split()) + " "
+    assert list(blocks) == methods.names()
+    assert "needs fixed_labels, moving_labels" in blocks["ddir"]
+    assert "doi:10.1007/978-3-030-32245-8_47" in blocks["deepatlas"]
+    assert "our own" in blocks["siamese"]
+    assert all(len(line) <= 120 or "Dice" in line for line in told.splitlines())
+    code, told, _ = run("train", "--list", "--json")
+    for recipe in json.loads(told)["recipes"]:
+        block = blocks[recipe["name"]]
+        assert ("no model at hand has scores" in block) is not bool(any(recipe["models"].values()))
+        for by_data in recipe["models"].values():
+            for scores in by_data.values():
+                assert f"{scores['registration']['values']['dice']:.3f}" in block
+
+
+def test_a_training_needs_a_method_and_data():
+    from jrscli.errors import UsageError
+
+    with pytest.raises(UsageError, match="METHOD and DATA"):
+        run("train", "deepatlas")
