@@ -88,15 +88,19 @@ def one_pass(asked: Asked, talk: Talk, leave_out: Iterable[Path] = ()) -> list[O
 
 
 def _plan(asked: Asked, leave_out: Iterable[Path]) -> Plan:
-    from jrscli.cohort import manifest, match, pairing
-    from jrscli.io.survey import survey
+    from jrscli.cohort import manifest
 
     if asked.cohort.suffix.lower() in manifest.ENDINGS and not asked.cohort.is_dir():
         from jrscli.cli.batch_words import path_options
 
         return manifest.read_manifest(asked.cohort, asked.task, path_options(asked.task))
     if asked.match:
+        from jrscli.cohort import match
+
         return match.matched(asked.cohort, asked.task, asked.match)
+    from jrscli.cohort import pairing
+    from jrscli.io.survey import survey
+
     found = survey(asked.cohort, leave_out=[asked.output, *leave_out])
     rule: Any = asked.pair
     return pairing.plan_of(found, asked.task, rule, asked.cohort)

@@ -20,6 +20,7 @@ MARGIN = 22
 GAP = 14
 TALLEST_PX = 560
 LARGEST_SCALE = 14.0
+_SHARP = np.radians(20)
 FINER = 4
 """Lines are drawn on a sheet this much finer and averaged down: Pillow draws without smoothing."""
 
@@ -101,8 +102,7 @@ class Canvas:
             for line, *style in panel.lines:
                 if tuple(style) == key:
                     for piece in _dashes(line) if dashed else [line]:
-                        points = ((piece[:, ::-1] + 0.5) * FINER).ravel().tolist()
-                        pen.line(points, fill=255, width=max(1, round(width * FINER)), joint="curve")
+                        _stroke(pen, (piece[:, ::-1] + 0.5) * FINER, max(1, round(width * FINER)))
             picture.paste(colour, mask=cover.reduce(FINER))
         self._letters(picture, panel.plane)
         self._scale_bar(picture)
@@ -138,6 +138,16 @@ class Canvas:
             stroke_width=2,
             stroke_fill=(0, 0, 0),
         )
+
+
+def _stroke(pen: ImageDraw.ImageDraw, points: Float[np.ndarray, "n 2"], width: int) -> None:
+    """A line through (column, row) points, round where it turns: Pillow would do that at every point, and takes its time."""
+    pen.line(points.ravel().tolist(), fill=255, width=width)
+    ways = np.diff(points, axis=0)
+    angle = np.arctan2(ways[:, 1], ways[:, 0])
+    turn = np.abs((np.diff(angle) + np.pi) % (2 * np.pi) - np.pi)
+    for x, y in points[1:-1][turn > _SHARP]:
+        pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=255)
 
 
 def bar_length_mm(width_mm: float) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float32
 from PIL import Image
 from scipy.ndimage import map_coordinates
 from skimage.measure import find_contours
@@ -25,6 +25,9 @@ SOFT_TISSUE_HU = (-160.0, 240.0)
 EDGE_COLOURS: tuple[Colour, ...] = ((255, 178, 43), (70, 215, 255), (255, 110, 205))
 LEAST_LIGHT = 90
 _STRIDE_VOXELS = 2_000_000
+_MUCH_FINER = 16
+_SIGMA_PX = 2.0
+"""How much a picture is smoothed before its edges are looked for, where it has pixels to spare."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +73,14 @@ def draw_overlay(
     canvas = Canvas(planes, width_px)
     edge_colour = _apart([outline.colour for outline in contours])
     greys = [picture_of(plane, fixed.array, (low, high), canvas.scale) for plane in planes]
-    registered = _pictures(planes, moved, canvas.scale)
-    styles = (
-        [_EdgeStyle.of(*one, canvas.scale) for one in zip(planes, registered, strict=True)]
-        if registered
-        else [None] * len(planes)
-    )
+    styles = [] if moved is None else [_EdgeStyle.of(plane, moved, canvas.scale) for plane in planes]
     for row, image in rows:
-        shown = registered if image is moved else _pictures(planes, image, canvas.scale)
+        limits = None if image is None else display_window(image)
         panels = []
-        for n, (plane, grey, style) in enumerate(zip(planes, greys, styles, strict=True)):
+        for n, (plane, grey) in enumerate(zip(planes, greys, strict=True)):
             panel = Panel(grey, plane)
-            if style is not None and shown:
-                edges = style.lines(shown[n])
+            if image is not None and limits is not None:
+                edges = styles[n].lines(picture_of(plane, image.array, limits, styles[n].scale))
                 panel.lines += [(line, edge_colour, 1.3, False) for line in edges]
             for outline in contours:
                 if outline.row in (row, "both"):
@@ -128,33 +126,36 @@ def _apart(taken: Sequence[Colour]) -> Colour:
 
 @dataclass(frozen=True)
 class _EdgeStyle:
-    """The thresholds of one plane, taken from the registered image and used in every row, so that rows can be compared."""
+    """How edges of one plane are found: by the registered image, and alike in every row, so that rows can be compared.
 
+    scale: pixels per mm of the picture in which they are looked for. finer: how much finer the picture is that they are drawn
+    on. The other figures are in pixels of the former.
+    """
+
+    scale: float
+    finer: float
     sigma_px: float
     weak: float
     strong: float
     shortest_px: float
 
     @staticmethod
-    def of(plane: Plane, picture: Float[np.ndarray, "r c"], scale: float) -> _EdgeStyle:
+    def of(plane: Plane, image: Volume, scale: float) -> _EdgeStyle:
         # at least the finer voxel size, or edges would follow the steps of the interpolation
         sigma = max(1.5, 0.8 * scale * min(plane.spacing_mm))
-        strength = edge_strength(picture, sigma)
+        # what is smoothed that much needs no more pixels: a small image on a large sheet has its edges a good deal sooner
+        finer = max(1.0, sigma / _SIGMA_PX)
+        picture = picture_of(plane, image.array, display_window(image), scale / finer)
+        strength = edge_strength(picture, sigma / finer)
         # a share of the picture, but never so little that noise is drawn where there are few edges
         usual, best = np.percentile(strength, (86, 99.5))
         strong = max(float(usual), 0.12 * float(best), 1e-6)
-        return _EdgeStyle(sigma, 0.5 * strong, strong, max(14.0, 5 * sigma))
+        return _EdgeStyle(scale / finer, finer, sigma / finer, 0.5 * strong, strong, max(14.0, 5 * sigma) / finer)
 
     def lines(self, picture: Float[np.ndarray, "r c"]) -> list[Line]:
-        return edge_lines(picture, self.sigma_px, self.weak, self.strong, self.shortest_px)
-
-
-def _pictures(planes: Sequence[Plane], image: Volume | None, scale: float) -> list[Float[np.ndarray, "r c"]]:
-    """The image in each plane, in its own window; none without an image."""
-    if image is None:
-        return []
-    limits = display_window(image)
-    return [picture_of(plane, image.array, limits, scale) for plane in planes]
+        """The edges, in pixels of the picture that they are drawn on."""
+        found = edge_lines(picture, self.sigma_px, self.weak, self.strong, self.shortest_px)
+        return [(line + 0.5) * self.finer - 0.5 for line in found]
 
 
 def picture_of(plane: Plane, array: np.ndarray, window: tuple[float, float], scale: float) -> Float[np.ndarray, "r c"]:
@@ -165,8 +166,16 @@ def picture_of(plane: Plane, array: np.ndarray, window: tuple[float, float], sca
     rows = (np.arange(height) + 0.5) / scale / plane.spacing_mm[1] - 0.5
     columns = (np.arange(width) + 0.5) / scale / plane.spacing_mm[0] - 0.5
     order = 3 if min(part.shape) > 3 else 1
+    if width * height > _MUCH_FINER * part.size:  # a spline on a grid is one along each axis: sooner where samples are few
+        return np.clip(_weights(part.shape[0], rows, order) @ part @ _weights(part.shape[1], columns, order).T, 0, 1)
     grid = np.meshgrid(rows, columns, indexing="ij")
     return np.clip(map_coordinates(part, grid, order=order, mode="nearest"), 0, 1)
+
+
+def _weights(count: int, places: Float[np.ndarray, " n"], order: int) -> Float32[np.ndarray, "n count"]:
+    """What each of ``count`` samples contributes to a spline through them at each place."""
+    ones = np.eye(count, dtype=np.float32)
+    return np.stack([map_coordinates(one, [places], order=order, mode="nearest") for one in ones], axis=1)
 
 
 def _outline(plane: Plane, mask: np.ndarray, scale: float) -> list[Line]:
@@ -184,7 +193,7 @@ def _title(row: str, both: bool) -> str:
 
 def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=4)
+    picture.save(buffer, format="PNG", compress_level=2)
     return buffer.getvalue()
 
 

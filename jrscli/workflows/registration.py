@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from jrscli.errors import Notice
 from jrscli.spatial.affine import AffineTransform
+from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample
 from jrscli.spatial.transform import Transform
@@ -104,10 +105,15 @@ def _determinants(transform: Transform, fixed: Geometry) -> tuple[float, float, 
     field = transform.parts[0]
     if isinstance(field, AffineTransform):
         return 0.0, scale, scale
-    lower = np.round(field.geometry.world_to_index(fixed.corners_mm).min(0)).astype(int)
-    upper = np.round(field.geometry.world_to_index(fixed.corners_mm).max(0)).astype(int) + 1
-    inside = tuple(slice(max(0, a), b) for a, b in zip(lower, upper, strict=True))
-    values = field.jacobian()[inside] * scale
+    corners = field.geometry.world_to_index(fixed.corners_mm)
+    lower = np.maximum(np.round(corners.min(0)).astype(int), 0)
+    upper = np.minimum(np.round(corners.max(0)).astype(int) + 1, field.geometry.shape)
+    # one voxel more on each side, for the differences, but not all of the margin in which a network's field fades
+    first, last = np.maximum(lower - 1, 0), np.minimum(upper + 1, field.geometry.shape)
+    wide = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+    inside = tuple(slice(a, b) for a, b in zip(lower - first, upper - first, strict=True))
+    grid = field.geometry.cropped_to((first[0], first[1], first[2]), (last[0], last[1], last[2]))
+    values = DisplacementField(field.array[wide], grid).jacobian()[inside] * scale
     return 100 * float((values <= 0).mean()), float(values.min()), float(values.max())
 
 

@@ -12,11 +12,13 @@ import csv
 import itertools
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.benchmark
@@ -63,11 +65,17 @@ def say(words: str) -> None:
     sys.stderr.write(f"\n{words}\n")
 
 
-def run(*words: str | Path) -> float:
-    began = time.perf_counter()
+def run(*words: str | Path) -> np.ndarray:
+    """Seconds on the clock and of processors, grandchildren included."""
+
+    def now() -> np.ndarray:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return np.array([time.perf_counter(), used.ru_utime + used.ru_stime])
+
+    began = now()
     done = subprocess.run([*JRS, *map(str, words)], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 3), done.stderr
-    return time.perf_counter() - began
+    return now() - began
 
 
 @pytest.mark.parametrize(("task", "times"), [("segment", TIMES), ("register", 1.5)])
@@ -79,11 +87,14 @@ def test_a_network_cohort_against_a_shell_loop(data: Path, tmp_path: Path, task:
         cases = [{"case": case["case"], "image": case["fixed"]} for case in cases]
     loop = sum(run(task, *list(case.values())[1:], "-o", tmp_path / "loop" / case["case"], *words) for case in cases)
     batch = run("batch", task, listed(cases, tmp_path / "cases.csv"), "-o", tmp_path / "batch", *words)
-    say(f"{task}, {len(cases)} cases: shell loop {loop:.1f} s, jrs batch {batch:.1f} s: {loop / batch:.2f} times")
+    say(
+        f"{task}, {len(cases)} cases: shell loop {loop[0]:.1f} s, jrs batch {batch[0]:.1f} s: {loop[0] / batch[0]:.2f} times; "
+        f"of processors {loop[1]:.1f} s and {batch[1]:.1f} s: {loop[1] / batch[1]:.2f} times"
+    )
     for case in cases:
         one, other = (json.loads((tmp_path / kind / case["case"] / "run.json").read_text()) for kind in ("loop", "batch"))
         assert one["fingerprint"] == other["fingerprint"]
-    assert loop >= times * batch
+    assert loop[0] >= times * batch[0]
 
 
 def test_two_jobs_are_no_slower_than_two_shell_loops(data: Path, tmp_path: Path) -> None:
@@ -98,7 +109,7 @@ def test_two_jobs_are_no_slower_than_two_shell_loops(data: Path, tmp_path: Path)
         loops.append(subprocess.Popen(["sh", "-c", script, "sh", *pairs], env=settings, stdout=-3, stderr=-3))
     assert [one.wait() for one in loops] == [0, 0]
     loop = time.perf_counter() - began
-    batch = run(
+    batch, _ = run(
         "batch", "register", listed(cases, tmp_path / "c.csv"), "-o", tmp_path / "b", *words, "--jobs", "2", "--threads", "1"
     )
     say(f"{len(cases)} hearts: two shell loops {loop:.1f} s, jrs batch --jobs 2 {batch:.1f} s: {loop / batch:.2f} times")
