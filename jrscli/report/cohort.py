@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from html import escape
@@ -67,10 +68,14 @@ _ASSETS = ("cohort.css", "cohort.js")
 
 
 def _badness(line: Mapping[str, Any], figures: Sequence[str]) -> tuple[Any, ...]:
-    """What failed comes first, then by the first figure that there is, then by name."""
-    first = next((name for name in figures if isinstance(line.get(name), int | float)), None)
-    value = float(line[first]) if first else 0.0
-    return _RANK.get(str(line.get("status")), 0), value if first in _LOW_IS_BAD else -value, str(line.get("case"))
+    """What failed comes first, then by one figure after the other (one that is missing counts as worse), then by name."""
+    rank = _RANK.get(str(line.get("status")), 0)
+    values = [line.get(name) for name in figures]
+    bad = [
+        -math.inf if not isinstance(value, int | float) else value if name in _LOW_IS_BAD else -value
+        for name, value in zip(figures, values, strict=True)
+    ]
+    return rank, bad, str(line.get("case"))
 
 
 def _head(number: int, words: str) -> str:

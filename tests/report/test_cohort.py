@@ -44,3 +44,12 @@ def test_nothing_is_fetched_from_outside() -> None:
 def test_a_low_dice_is_bad_and_a_high_one_good() -> None:
     lines = [{"case": name, "status": "ok", "dice_min": dice} for name, dice in (("a", 0.9), ("b", 0.2), ("c", 0.5))]
     assert re.findall(r"<tr><td data-value=\"([^\"]*)\"", cohort_page("t", lines, {}).decode()) == ["b", "c", "a"]
+
+
+def test_where_one_figure_is_alike_the_next_one_tells() -> None:
+    figures = {"a": (0.0, 0.1), "b": (0.0, 0.9), "c": (0.5, 0.0), "d": (0.0, 0.5)}
+    lines = [
+        {"case": name, "status": "ok", "folding_percent": folds, "inverse_consistency_p95_mm": inverse}
+        for name, (folds, inverse) in figures.items()
+    ]
+    assert re.findall(r"<tr><td data-value=\"([^\"]*)\"", cohort_page("t", lines, {}).decode()) == ["c", "b", "d", "a"]
