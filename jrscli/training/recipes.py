@@ -22,8 +22,8 @@ class Recipe:
     """One recipe with its default settings.
 
     idea: a sentence. reference: the first DOI or arXiv number that its file names; none for our own. graphs: inputs and outputs
-    of each, by role. requires: roles besides the images without which it does not run. weights: their number. models: the scores
-    on the cards of its models, by model and data set; none where none was measured.
+    of each, by role. requires: roles besides the images without which it does not run. weights: their number. models: the
+    scores on the cards of its models, by model and data set; none where none was measured.
     """
 
     name: str
