@@ -47,6 +47,12 @@ def unknown_words(line: str) -> list[str]:
     return [word for word in words if word.startswith("-") and word not in known]
 
 
+def test_page_of_methods_is_made_from_cards_and_logs():
+    script = runpy.run_path(str(ROOT / "docs" / "make_methods.py"))
+    written = (ROOT / "docs" / "methods" / "README.md").read_text("utf-8")
+    assert written == script["page"](), "run: python docs/make_methods.py"
+
+
 def test_the_page_of_commands_is_what_help_prints():
     script = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))
     written = script["PAGE"].read_text("utf-8")

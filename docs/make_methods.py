@@ -1,0 +1,167 @@
+"""Write docs/methods/README.md: ``python docs/make_methods.py [--plots]``.
+
+Every number of our own on the page was written by `jrs`: the scores of the cards in models/, and the validations in the logs
+of trainings (models/NAME-log.csv, docs/methods/runs/NAME.csv). What papers say of themselves is in docs/methods/published.yaml.
+A test makes the page again. --plots also draws the curves (extra ``docs``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from jrscli import methods
+from jrscli.runtime.card import Card
+from jrscli.runtime.store import bundled_folder, read_model
+
+HERE = Path(__file__).parent / "methods"
+CURVES = HERE.parent / "images" / "training.png"
+HEAD = """# The methods
+
+Published methods of joint registration and segmentation as recipes of one form: `jrs train METHOD DATA` trains any of them,
+`jrs export` makes a model of it, and `jrs register`, `segment` and `propagate-contours` use it. Each has a page with its
+equations, its departures from the paper and its scores. This page is made by `python docs/make_methods.py` from the cards of
+the [models](../../models/README.md) and the logs of their trainings; a test makes it again.
+
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    published: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "published.yaml").read_text("utf-8"))
+    names = sorted(methods.names(), key=lambda name: published[name].get("number", 99))
+    return HEAD + "\n".join([_ideas(names, published), _models(names), _together(names, published), _papers(names, published)])
+
+
+def _ideas(names: list[str], published: dict[str, dict[str, Any]]) -> str:
+    lines = ["| recipe | idea | worth a try when |", "|---|---|---|"]
+    for name in names:
+        idea = (importlib.import_module(f"jrscli.methods.{name}").__doc__ or "").splitlines()[0].rstrip(".")
+        lines.append(f"| [{name}]({name}.md) | {idea} | {published[name]['use']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _models(names: list[str]) -> str:
+    """The trained models, each with the scores of its card; recipes without one are named."""
+    lines = [
+        "## Trained here\n",
+        "On patients of the test part, which was scored once per model, with the card's own number of steps of refinement.\n",
+        "| model | recipe | data | registration Dice | without refinement | folds % | segmentation Dice | optimiser alone |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    cards = _cards()
+    for card in sorted(cards, key=lambda card: names.index(card.method)):
+        for data, scores in card.scores.items():
+            found = scores.registration.values if scores.registration else {}
+            labels = scores.segmentation.values if scores.segmentation else {}
+            alone = scores.baselines.get("pair optimiser", {})
+            cells = [
+                _number(found, "dice"),
+                _number(found, "dice_refine_0"),
+                _number(found, "folding_percent"),
+                _number(labels, "dice"),
+                _number(alone, "dice"),
+            ]
+            lines.append(f"| {card.name} | [{card.method}]({card.method}.md) | {data} | " + " | ".join(cells) + " |")
+    missing = [name for name in names if name not in {card.method for card in cards}]
+    if missing:
+        lines.append(f"\nNo model of these recipes is shipped yet: {', '.join(missing)}.")
+    return "\n".join(lines) + "\n"
+
+
+def _together(names: list[str], published: dict[str, dict[str, Any]]) -> str:
+    """Each task alone and both together, at the end of their trainings, on the validation part and the network's own grid."""
+    lines = [
+        "## Together or alone\n",
+        "The same images, augmentation and steps, with the other task left out: Dice on the validation part and the network's",
+        "grid, without refinement, at the end of each training ([logs and settings](runs)).\n",
+        "| recipe | registration alone | together | segmentation alone | together |",
+        "|---|---|---|---|---|",
+    ]
+    logs = {card.method: bundled_folder() / f"{card.name}-log.csv" for card in _cards()}
+    for name in names:
+        alone = published[name].get("alone")
+        if alone and name in logs:
+            cells = []
+            for task in ("registration", "segmentation"):
+                cells += [_last(HERE / "runs" / f"{alone[task]}.csv", task), _last(logs[name], task)]
+            lines.append(f"| [{name}]({name}.md) | {' | '.join(cells)} |")
+    lines.append("\n![Dice of the validation part over the rounds of each shipped model's training](../images/training.png)")
+    return "\n".join(lines) + "\n"
+
+
+def _papers(names: list[str], published: dict[str, dict[str, Any]]) -> str:
+    lines = ["## What the papers report\n", "On their own data, which are not ours; nothing of this was measured here.\n"]
+    lines += ["| recipe | as published |", "|---|---|"]
+    lines += [f"| [{name}]({name}.md) | {published[name]['published']} |" for name in names]
+    return "\n".join(lines) + "\n"
+
+
+def _cards() -> list[Card]:
+    files = [path for path in sorted(bundled_folder().glob("*.yaml")) if b"\ngraphs:" in path.read_bytes()]
+    return [read_model(path).card for path in files]
+
+
+def _number(values: Any, key: str) -> str:
+    return f"{values[key]:.3f}" if key in values else "n/a"
+
+
+def curve(path: Path, task: str) -> list[tuple[str, int, float]]:
+    """(stage, round, value) of each validation in a log."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["what"] == "validation" and row["name"] == task]
+    return [(row["stage"], int(row["round"]), float(row["value"])) for row in rows]
+
+
+def _last(path: Path, task: str) -> str:
+    return f"{curve(path, task)[-1][2]:.3f}"
+
+
+def draw() -> None:
+    """The validations of each shipped model's training over its rounds, all stages one after the other."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    cards = sorted(_cards(), key=lambda card: card.name)
+    figure, panels = pyplot.subplots(1, len(cards), figsize=(5.2 * len(cards), 3.6), squeeze=False, layout="constrained")
+    for panel, card in zip(panels[0], cards, strict=True):
+        edges: list[tuple[str, float]] = []
+        for task, colour in (("registration", "#1f5fa8"), ("segmentation", "#b24a00")):
+            x, y, edges = _joined(curve(bundled_folder() / f"{card.name}-log.csv", task))
+            panel.plot(x, y, marker=".", color=colour, label=task)
+        for stage, start in edges:
+            panel.axvline(start, color="0.8", linewidth=0.8, zorder=0)
+            panel.annotate(f" {stage}", (start, 0.02), xycoords=("data", "axes fraction"), fontsize=8, color="0.4", rotation=90)
+        panel.set(title=card.name, xlabel="rounds, all stages", ylabel="Dice, validation part", ylim=(0, 1))
+        panel.legend(loc="center right", bbox_to_anchor=(1, 0.3), fontsize=9)
+    CURVES.parent.mkdir(exist_ok=True)
+    figure.savefig(CURVES, dpi=100)
+    pyplot.close(figure)
+
+
+def _joined(found: list[tuple[str, int, float]]) -> tuple[list[int], list[float], list[tuple[str, float]]]:
+    """Rounds counted on through the stages, values, and where each stage begins."""
+    x, y, edges, before, last = [], [], [], 0, 0
+    for stage, rounds, value in found:
+        if not edges or edges[-1][0] != stage:
+            before = last
+            edges.append((stage, before))
+        last = before + rounds
+        x.append(last)
+        y.append(value)
+    return x, y, edges
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plots", action="store_true")
+    if parser.parse_args().plots:
+        draw()
+    (HERE / "README.md").write_text(page(), encoding="utf-8", newline="\n")
