@@ -39,8 +39,8 @@ def demo(
 
       jrs demo -o my-demo --preset fast
     """
+    from jrscli.cli.carried import carry_to
     from jrscli.cli.evaluate_output import print_table, write_metrics
-    from jrscli.cli.propagate_contours import carry_to
     from jrscli.cli.register import failure_of
     from jrscli.cli.run import Run
     from jrscli.io import read_contours
