@@ -18,7 +18,7 @@ import numpy as np
 import pydicom
 import pytest
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import RTStructureSetStorage
+from pynetdicom.sop_class import DeformableSpatialRegistrationStorage, RTStructureSetStorage
 from scipy.ndimage import gaussian_filter
 
 from jrscli.cohort.inbox import Inbox
@@ -181,7 +181,7 @@ def test_a_stop_signal_leaves_the_case_in_the_queue(jrs, study, make_model, tmp_
 
 
 def test_from_orthanc_and_back(start_orthanc, study, make_model, assert_valid_dicom, tmp_path):
-    """Planning CT, contours and daily CT are sent by a real archive; the new RTSTRUCT arrives there. SIGTERM ends the node."""
+    """Planning CT, contours and daily CT are sent by a real archive; RTSTRUCT and REG arrive there. SIGTERM ends the node."""
     make_model(tmp_path / "models", "tiny", shift=(0.0, 0.0, 0.0))
     out, port, log = tmp_path / "node", free_port(), tmp_path / "log"
     (tmp_path / "orthanc").mkdir()
@@ -189,7 +189,7 @@ def test_from_orthanc_and_back(start_orthanc, study, make_model, assert_valid_di
         config = tmp_path / "node.yaml"
         config.write_text(
             f"output: node\nport: {port}\naccept: [ORTHANC@127.0.0.1]\nsend_to: ORTHANC@127.0.0.1:{archive.dicom_port}\n"
-            f'quiet_for: 0.5\noptions: "{WORDS}"\n'
+            f'quiet_for: 0.5\noptions: "{WORDS} --write-reg deformable"\n'
         )
         with log.open("wb") as file:
             node = subprocess.Popen(
@@ -208,15 +208,22 @@ def test_from_orthanc_and_back(start_orthanc, study, make_model, assert_valid_di
         finally:
             node.kill()
             node.wait()
-        (name,) = set(archive.instances()) - set(before)
-        (tmp_path / "back.dcm").write_bytes(archive.get(f"/instances/{name}/file"))
+        for number, name in enumerate(set(archive.instances()) - set(before)):
+            (tmp_path / f"back{number}.dcm").write_bytes(archive.get(f"/instances/{name}/file"))
     assert "stopped; 0 patients and 0 objects" in log.read_text()
     assert "SECRET" not in log.read_text()
-    back = pydicom.dcmread(tmp_path / "back.dcm")
-    assert (back.SOPClassUID, back.PatientID) == (RTStructureSetStorage, "SECRET-ID")
+    paths = {str(pydicom.dcmread(path).SOPClassUID): path for path in tmp_path.glob("back*.dcm")}
+    assert set(paths) == {RTStructureSetStorage, DeformableSpatialRegistrationStorage}
+    for path in paths.values():
+        assert pydicom.dcmread(path).PatientID == "SECRET-ID"
+        assert_valid_dicom(path)
+    back = pydicom.dcmread(paths[RTStructureSetStorage])
     planning = next(one for one in map(pydicom.dcmread, study) if one.SOPClassUID == RTStructureSetStorage)
     assert [roi.ROIName for roi in back.StructureSetROISequence] == [roi.ROIName for roi in planning.StructureSetROISequence]
-    assert_valid_dicom(tmp_path / "back.dcm")
+    grid = pydicom.dcmread(paths[DeformableSpatialRegistrationStorage]).DeformableRegistrationSequence[0]
+    named = {one.ReferencedSOPInstanceUID for one in grid.ReferencedImageSequence}
+    assert named
+    assert named <= {one.SOPInstanceUID for one in map(pydicom.dcmread, study)}
 
 
 def wait_for(happened: Callable[[], bool], log: Path) -> None:
