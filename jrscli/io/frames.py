@@ -96,7 +96,8 @@ def _from_folder(folder: Path) -> tuple[tuple[Volume, ...], tuple[Notice, ...]]:
         raise InputError(
             f"a folder with {len(images)} images is no cine",
             code="cine.frames",
-            hint="put each frame there as a NIfTI file, and nothing else: frame-00.nii.gz, frame-01.nii.gz …",
+            hint="put each frame there as a NIfTI file: frame-00.nii.gz, frame-01.nii.gz …; of a DICOM series one phase at a "
+            "time: jrs convert series FOLDER --select KEYWORD=VALUE --to frame-00.nii.gz",
         )
     found = [read_image(one) for one in images]
     notices = [notice for one in found for notice in one.notices]
