@@ -45,7 +45,7 @@ def check_scores(talk: Talk, model: Model, data: Path, *, device: str, threads: 
     Raises ModelError `model.scores` where one differs by more than 0.001.
     """
     from jrscli.runtime.predict import Predictor
-    from jrscli.workflows.model_scores import registration_scores, scored_pairs, segmentation_scores
+    from jrscli.workflows.model_scores import registration_scores, scored_pairs, segmentation_scores, visit_pairs
 
     check(talk, model, device=device, threads=threads)
     if not model.card.scores:
@@ -55,10 +55,11 @@ def check_scores(talk: Talk, model: Model, data: Path, *, device: str, threads: 
     found: dict[str, Any] = {}
     worst = 0.0
     for name, scores in model.card.scores.items():
-        cases = _cases(model, data, scores.split)
+        cases, patients, kind = _cases(model, data, scores.split)
         measured: dict[str, dict[str, float]] = {}
         if scores.registration:
-            pairs = scored_pairs(len(cases), scores.registration.n)
+            count = scores.registration.n
+            pairs = visit_pairs(patients)[:count] if kind == "visits" else scored_pairs(len(cases), count)
             for metric, steps in _refinements(model, scores.registration):
                 values = registration_scores(predictor, cases, pairs, steps, talk)
                 measured.setdefault("registration", {})[metric] = values["dice"]
@@ -106,8 +107,8 @@ def _use_threads(threads: int | None) -> None:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
-def _cases(model: Model, data: Path, part: str) -> list[Case]:
-    """The labelled cases of one part of the data set, each read when it is asked for, and kept."""
+def _cases(model: Model, data: Path, part: str) -> tuple[list[Case], list[str], str]:
+    """(the labelled cases of one part, each read when it is asked for, and kept; whose they are; what is registered)."""
     from functools import cache, partial
 
     from jrscli.io import read_image, read_labels
@@ -120,10 +121,11 @@ def _cases(model: Model, data: Path, part: str) -> list[Case]:
             code="usage.data",
             hint="give a data list (YAML) in place of the folder",
         )
-    _, cases = read_data(beside, root=data) if data.is_dir() else read_data(data)
+    listed, cases = read_data(beside, root=data) if data.is_dir() else read_data(data)
     chosen = [case for case in cases if case.part == part and case.labels is not None]
 
     def load(image: Path, labels: Path) -> tuple[Volume, LabelMap]:
         return read_image(image).volume, read_labels(labels)
 
-    return [cache(partial(load, case.image, case.labels)) for case in chosen if case.labels is not None]
+    loaders: list[Case] = [cache(partial(load, case.image, case.labels)) for case in chosen if case.labels is not None]
+    return loaders, [case.patient for case in chosen], listed.pairs

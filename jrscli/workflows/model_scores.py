@@ -26,6 +26,11 @@ def scored_pairs(cases: int, count: int) -> list[tuple[int, int]]:
     return [every[k] for k in chosen]
 
 
+def visit_pairs(patients: Sequence[str]) -> list[tuple[int, int]]:
+    """The ordered pairs (moving, fixed) of cases that follow each other and are of one patient: the earlier visit moves."""
+    return [(n, n + 1) for n in range(len(patients) - 1) if patients[n] == patients[n + 1]]
+
+
 def registration_scores(
     predictor: Predictor, cases: Sequence[Case], pairs: Sequence[tuple[int, int]], refine: int, progress: Progress = silent
 ) -> dict[str, float]:

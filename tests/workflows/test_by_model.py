@@ -16,7 +16,7 @@ from jrscli.runtime.store import read_model
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample_labels
 from jrscli.spatial.volume import LabelMap, Volume
-from jrscli.workflows.model_scores import mean_dice, registration_scores, scored_pairs, segmentation_scores
+from jrscli.workflows.model_scores import mean_dice, registration_scores, scored_pairs, segmentation_scores, visit_pairs
 from jrscli.workflows.register import register
 from jrscli.workflows.segment_by_model import segment_by_model, unlike_images
 
@@ -146,6 +146,10 @@ def test_scores_are_means_over_pairs_cases_and_labels(predictor, pair):
     )
     assert scores["dice"] > 0.95
     assert scores["folding_percent"] == 0
+
+
+def test_visits_of_one_patient_are_paired_the_earlier_one_moves():
+    assert visit_pairs(["a", "a", "b", "c", "c"]) == [(0, 1), (3, 4)]
 
 
 def test_the_scored_pairs_are_always_the_same():
