@@ -17,10 +17,11 @@ from jrscli.nn.warp import integrate, resize_field
 from jrscli.roles import FIELDS, GRAPHS, INPUTS, ON_MAPS, OUTPUTS, SYNTHESIS
 from jrscli.spatial.components import cleaned
 
-Batches = Literal["pairs", "labelled", "labelled-pairs", "labelled-moving", "mixed", "sequences"]
+Batches = Literal["pairs", "labelled", "labelled-pairs", "labelled-moving", "mixed", "template", "sequences"]
 """What a stage draws: two cases each time (labels optional on either side), single labelled images (as ``fixed``), two labelled
 cases, a labelled moving case and a fixed one that is unlabelled where there are such cases, pairs of unlabelled cases (if any)
-and a labelled image of another patient beside each, or pairs with the frames of a simulated heart beat between them."""
+and a labelled image of another patient beside each, labelled cases with the template as the moving image, or pairs with the
+frames of a simulated heart beat between them."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ class Graph:
     """One exported graph: ``module`` takes its inputs in order and returns its outputs in order, named by roles.
 
     channels: of the roles whose number is not told by the data: maps, what looks at them, states, velocities of regions.
+    multiple: of what each axis must be a multiple, where that is not the method's.
     """
 
     name: str
@@ -172,6 +174,7 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     channels: Mapping[str, int] = field(default_factory=dict)
+    multiple: int | None = None
 
     def __post_init__(self) -> None:
         unknown = [self.name] * (self.name not in GRAPHS)
@@ -194,6 +197,7 @@ class Method(nn.Module, ABC):
     multiple: every axis of the grid must be a multiple of it. dynamic: the graphs take any such grid.
     requires: roles besides the images without which no graph runs; a user or the model's own segmenter gives them.
     clean_up: labels of its own that the method looks at lose their parts smaller than this share of the largest; in use too.
+    iterations: passes of its context loop.
     departures: letters of the method's decisions that differ from its paper (docs/methods/NAME.md).
     """
 
@@ -203,6 +207,7 @@ class Method(nn.Module, ABC):
     dynamic: bool = True
     requires: tuple[str, ...] = ()
     clean_up: float = 0.0
+    iterations: int = 1
     departures: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -216,6 +221,16 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def graphs(self) -> list[Graph]:
         """What is exported: one to three graphs."""
+
+    def informed(self, reach: Float[Tensor, "k sides"]) -> None:  # most methods need not know
+        """Hear what the labels of the training cases measure, before a training begins (`spatial.boxes.reach_of`), voxels.
+
+        A method that needs it keeps it in a buffer, and gives it back as `regions`.
+        """
+
+    def regions(self) -> Float[Tensor, "k sides"] | None:
+        """How far the box of each foreground label reaches, voxels, of a method that looks at each label in a box."""
+        return None
 
     def graph(self, name: str) -> Graph | None:
         """The graph of that name, if the method has it."""

@@ -31,6 +31,8 @@ class Card:
     contrasts: what the channels of an image are, where it has several.
     requires: optional roles the model cannot do without. clean_up: labels that the model finds itself and looks at again lose
     their parts smaller than this share of the largest. template: the files of the roles "template" and "template_labels".
+    regions_mm: of a model that looks at each label in a box: how far it reaches below and above the label's middle along each
+    axis of the grid.
     iterations: passes of the context loop. refine: steps of refinement by the pair optimiser, where none are asked for.
     departures: letters of the documented decisions that differ from the paper. scores: by data set.
     use: begins with "research use, not a medical device".
@@ -51,6 +53,7 @@ class Card:
     requires: tuple[str, ...] = ()
     clean_up: float = 0.0
     template: Mapping[str, File] = dataclasses.field(default_factory=dict)
+    regions_mm: Mapping[str, tuple[float, float, float, float, float, float]] = dataclasses.field(default_factory=dict)
     iterations: int = 1
     refine: int = 0
     departures: tuple[str, ...] = ()
@@ -74,6 +77,10 @@ class Card:
         need(not set(self.requires) - set(INPUTS), f"requires names unknown roles: {', '.join(self.requires)}")
         known = {"template", "template_labels"}
         need(not set(self.template) - known, f"template has only {', '.join(sorted(known))}")
+        need(not self.template or set(self.template) == known, f"template has all of {', '.join(sorted(known))}")
+        foreground = set(self.labels[1:])
+        need(not self.regions_mm or set(self.regions_mm) == foreground, "regions_mm has a box for each label")
+        need(not self.regions_mm or bool(self.template), "regions_mm needs a template, which finds the labels")
         need(not set(self.volumes_cc) - set(self.labels[1:]), "volumes_cc names something that is no label")
         need(self.use.startswith(USE), f"use must begin with: {USE}")
         need(0 <= self.clean_up <= 1, "clean_up is 0 … 1")

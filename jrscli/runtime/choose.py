@@ -122,6 +122,7 @@ def _needs_more(card: Card, task: Task) -> bool:
     own = {"fixed", "moving", "image"}
     if card.segments:
         own |= {"fixed_labels", "moving_labels", "fixed_probabilities"}
+    own |= set(card.template)
     return bool(set(card.requires) - own) if task == "register" else False
 
 

@@ -12,12 +12,14 @@ from jrscli.errors import InputError, ModelError
 from jrscli.progress import Progress, silent
 from jrscli.roles import FIELDS, INPUTS, ON_MAPS, SMOOTH, SYNTHESIS
 from jrscli.runtime.card import Input
+from jrscli.runtime.context import Pass, in_context, with_background
 from jrscli.runtime.field import displacement, inverse_of
-from jrscli.runtime.pair import Pair, PairField, pair_up
+from jrscli.runtime.pair import Pair, PairField, letters_of, pair_up
 from jrscli.runtime.prepare import mass_centre, network_grid, prepared, prepared_labels
 from jrscli.runtime.probabilities import Probabilities, softmax
 from jrscli.runtime.runner import Runner
 from jrscli.runtime.store import Model
+from jrscli.runtime.template import read_template
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.components import cleaned
 from jrscli.spatial.geometry import Geometry
@@ -63,8 +65,17 @@ class Predictor:
         """Whether the graph that registers is run over a sequence, handing on a state from frame to frame."""
         return "hidden" in self.card.graphs[self._registering()].inputs
 
-    def segment(self, image: Volume, *, grid: Geometry | None = None, progress: Progress = silent) -> Probabilities:
+    @cached_property
+    def template(self) -> tuple[Volume, LabelMap]:
+        """The image that the model brings along, and its labels."""
+        return read_template(self.model)
+
+    def segment(
+        self, image: Volume, *, grid: Geometry | None = None, passes: int | None = None, progress: Progress = silent
+    ) -> Probabilities:
         """Where the labels probably are in the image, on the network's grid for it, or on ``grid``.
+
+        passes: of the context loop, for a model that has a template; by default those of its card.
 
         Raises ModelError `model.task` for a model that labels nothing, InputError `role.missing`.
         """
@@ -72,12 +83,34 @@ class Predictor:
         if name is None:
             raise ModelError(f"{self.model.title} does not segment single images", code="model.task", hint=_LIST)
         (role, spec), *others = self.card.graphs[name].inputs.items()
-        if others:
+        if others and not self.card.regions_mm:
             raise self._missing(others[0][0])
         mass = mass_centre(image) if self.card.grid.centre == "mass" else None
         target = grid or network_grid(image.geometry, self.card.grid, mass_mm=mass)
+        if others:
+            last = self.in_context(image, target, passes, progress)[-1]
+            return Probabilities(with_background(last.probabilities), target, self.card.labels)
         outputs = self.runner.run(name, {role: prepared(image, target, spec)}, progress)
         return Probabilities(softmax(outputs["logits"]), target, self.card.labels)
+
+    def in_context(self, image: Volume, target: Geometry, passes: int | None = None, progress: Progress = silent) -> list[Pass]:
+        """Every pass of the context loop on the network's grid for an image (`jrscli.runtime.context.in_context`)."""
+        template, labels = self.template
+        specs, names = self.card.graphs[self._registering()].inputs, self.card.labels
+        mass = mass_centre(template) if self.card.grid.centre == "mass" else None
+        alike = replace(self.card.grid, size=target.shape, multiple=None, orientation=letters_of(target))
+        own = network_grid(template.geometry, alike, spacing_mm=target.spacing_mm, mass_mm=mass)
+        spacing = np.repeat(target.spacing_mm, 2)
+        return in_context(
+            self.runner.run,
+            prepared(image, target, specs["fixed"]),
+            prepared(template, own, specs["moving"]),
+            prepared_labels(labels, own, len(names) - 1, names),
+            np.array([self.card.regions_mm[name] for name in names[1:]]) / spacing,
+            self.card.iterations if passes is None else passes,
+            displacement=lambda raw: displacement(raw, self.card.field, target.shape),
+            progress=progress,
+        )
 
     def pair(self, fixed: Volume, moving: Volume, start: AffineTransform | None = None) -> Pair:
         """Both images prepared for the graph that registers, the moving one translated by a model that does so; see `pair_up`.

@@ -77,6 +77,7 @@ class DataList:
     labelled: how many training cases keep their labels (few-shot, drawn with ``labelled_seed``); None = all that have some.
     absent: what it means that a label occurs nowhere in a case: nothing is there ("background"), or it is "undrawn".
     distrusted: labels of some patients that are wrong, by label; they count as not drawn.
+    template: the patient whose image is the template of a method that needs one; by default the one most like the others.
     """
 
     name: str
@@ -101,6 +102,7 @@ class DataList:
     range: tuple[float, float] = (0.0, 1.0)
     absent: str = "background"
     distrusted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    template: str | None = None
 
     def __post_init__(self) -> None:
         made = self.simulate is not None and self.simulate.makes_images

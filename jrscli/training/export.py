@@ -21,11 +21,14 @@ from jrscli.runtime.golden import golden_inputs, statistics
 from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.session import Session
 from jrscli.runtime.store import Model, read_model
+from jrscli.runtime.template import template_bytes
+from jrscli.spatial.geometry import Geometry
 from jrscli.training import checkpoint
 from jrscli.training.cases import DataList
 from jrscli.training.details import Details
 from jrscli.training.onnx_graph import onnx_bytes
 from jrscli.training.run import build_method
+from jrscli.training.template import Template
 
 AGREEMENT = 1e-4
 """The largest difference between ONNX and torch, in the units of an output."""
@@ -66,6 +69,7 @@ def export(source: Path | str, folder: Path | str, details: Details) -> Model:
         method_name=content["method"],
         seed=int(settings["seed"]),
         simulation={key: settings[key] for key in SIMULATIONS if key in settings},
+        template=_template_of(content.get("template")),
     )
 
 
@@ -78,6 +82,7 @@ def export_method(
     method_name: str,
     seed: int,
     simulation: Mapping[str, Mapping[str, Any]] | None = None,
+    template: Template | None = None,
 ) -> Model:
     """The same for a method in memory. simulation: the settings ``cycle``, ``fraction`` and ``contrast`` of its training.
 
@@ -90,14 +95,26 @@ def export_method(
     except PlainError as error:
         raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
     card = dataclasses.replace(card, golden=_golden(card, method))
-    return _written(card, files, folder, method)
+    brought = {}
+    if template is not None:
+        brought = {
+            "template": template_bytes(template.image, template.geometry),
+            "template_labels": template_bytes(template.labels, template.geometry),
+        }
+        named = {role: (f"{card.name}-{role.replace('_', '-')}.npz", hashlib.sha256(data)) for role, data in brought.items()}
+        card = dataclasses.replace(
+            card,
+            template={role: cards.File(file, digest.hexdigest()) for role, (file, digest) in named.items()},
+            regions_mm=_regions_mm(method, data),
+        )
+    return _written(card, {**files, **brought}, folder, method)
 
 
 def _graph(graph: Graph, method: Method, data: DataList, details: Details, files: dict[str, bytes]) -> cards.Graph:
     """What the card says of a graph, whose bytes go to ``files``."""
     inputs = {role: _input(role, graph, data) for role in graph.inputs}
     shape = (data.grid.size or ())[: data.grid.dims]
-    dynamic = method.multiple if method.dynamic else None
+    dynamic = (graph.multiple or method.multiple) if method.dynamic else None
     file = f"{details.name}-{graph.name}.onnx"
     need(bool(cards.NAME.fullmatch(details.name)), f"name {details.name!r}: small letters, digits and hyphens only")
     content = files[graph.name] = onnx_bytes(graph, [spec.channels for spec in inputs.values()], shape, dynamic)
@@ -132,6 +149,7 @@ def _card(
         contrasts=data.contrasts,
         requires=method.requires,
         clean_up=method.clean_up,
+        iterations=method.iterations,
         refine=details.refine,
         departures=method.departures,
         simulated_training=data.simulated or bool(trained.simulation),
@@ -140,6 +158,27 @@ def _card(
         limits=details.limits,
         cite=details.cite,
     )
+
+
+def _regions_mm(method: Method, data: DataList) -> dict[str, tuple[float, float, float, float, float, float]]:
+    """The box of each label of a method that has such."""
+    regions = method.regions()
+    if regions is None:
+        return {}
+    spacing = np.repeat(data.grid.spacing_mm or (1.0, 1.0, 1.0), 2)
+    found = {}
+    for name, reach in zip(data.labels[1:], regions.cpu().numpy(), strict=True):
+        a, b, c, d, e, f = (round(float(value), 2) for value in reach * spacing)
+        found[name] = (a, b, c, d, e, f)
+    return found
+
+
+def _template_of(content: Mapping[str, Any] | None) -> Template | None:
+    if content is None:
+        return None
+    labels = content["labels"].numpy()
+    i, j, k = labels.shape
+    return Template(content["image"].numpy(), labels, Geometry((i, j, k), np.array(content["affine"])))
 
 
 def _data_of(content: Mapping[str, Any]) -> DataList:
@@ -220,14 +259,16 @@ def _written(card: cards.Card, files: Mapping[str, bytes], folder: Path, method:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
         aside = Path(scratch)
+        beside = {name: graph.file for name, graph in card.graphs.items()}
+        beside |= {role: entry.file for role, entry in card.template.items()}
         for name, data in files.items():
-            (aside / card.graphs[name].file).write_bytes(data)
+            (aside / beside[name]).write_bytes(data)
         path = aside / f"{card.name}.yaml"
         card.write(path)
         model = read_model(path)
         for graph in method.graphs():
             _compare(model, graph)
-        for name in [*(graph.file for graph in card.graphs.values()), path.name]:
+        for name in [*beside.values(), path.name]:
             (aside / name).replace(folder / name)
     return read_model(folder / path.name)
 

@@ -51,6 +51,7 @@ class Loop:
     """Runs the stages of a method; ``folder`` gets the checkpoint and the log.
 
     description: what a checkpoint carries besides the weights (method, config, data list …).
+    template: the number of the training case that is the template, of a method that has one.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Loop:
         *,
         device: torch.device,
         description: dict[str, Any],
+        template: int | None = None,
         progress: Progress = silent,
         scored: Scored = unheard,
     ) -> None:
@@ -74,8 +76,11 @@ class Loop:
         self.settings, self.folder, self.device = settings, folder, device
         self.description, self.progress, self.scored = description, progress, scored
         self.validation = validation
-        self.pairs = validation_pairs(validation, settings.validation_pairs)
-        self.examples = Examples(validation, device, fraction=settings.fraction, contrast=settings.contrast)
+        brought = None if template is None else training[template]
+        self.pairs = (
+            [(n, n) for n in validation.labelled] if brought else validation_pairs(validation, settings.validation_pairs)
+        )
+        self.examples = Examples(validation, device, fraction=settings.fraction, contrast=settings.contrast, template=brought)
         self.sampler = Sampler(
             training,
             seed=settings.seed,
@@ -87,6 +92,7 @@ class Loop:
             fraction=settings.fraction,
             contrast=settings.contrast,
             patch=settings.patch,
+            template=template,
             rank=self.ranks.rank,
         )
         self.state = State()

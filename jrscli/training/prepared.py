@@ -66,10 +66,8 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
 
     Raises InputError `labels.unknown` for a label that the data list does not name.
     """
-    volume, found = _source(data, case)
-    # batches need one shape: in training the size is meant exactly, where the runtime may pad up to a multiple
-    mass = mass_centre(volume) if data.grid.centre == "mass" else None
-    geometry = network_grid(volume.geometry, replace(data.grid, multiple=None, patch=None, overlap=None), mass_mm=mass)
+    volume, found = source_of(data, case)
+    geometry = grid_of(data, volume)
     image = prepared(volume, geometry, data.input)
     labels = None
     drawn = (True,) * max(len(data.labels) - 1, 0)
@@ -91,7 +89,14 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
     return Prepared(case.patient, image, labels, drawn)
 
 
-def _source(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
+def grid_of(data: DataList, volume: Volume) -> Geometry:
+    """Where the network's voxels lie for an image."""
+    # batches need one shape: in training the size is meant exactly, where the runtime may pad up to a multiple
+    mass = mass_centre(volume) if data.grid.centre == "mass" else None
+    return network_grid(volume.geometry, replace(data.grid, multiple=None, patch=None, overlap=None), mass_mm=mass)
+
+
+def source_of(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
     """Image and labels as they were read or made, the labels numbered as the data list names them."""
     contact = data.simulate.contact if data.simulate else None
     if contact is not None and case.made is not None:

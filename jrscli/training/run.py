@@ -18,9 +18,11 @@ from jrscli.recipe import Method
 from jrscli.runtime.plain import PlainError, build, plain
 from jrscli.training import checkpoint
 from jrscli.training.cases import DataList, read_data
+from jrscli.training.extents import extents
 from jrscli.training.loop import Loop, Scored, unheard
 from jrscli.training.prepared import Cases, volumes_cc
 from jrscli.training.settings import Settings, built
+from jrscli.training.template import choose_template, shipped
 
 CONFIG_FILE = "config.yaml"
 
@@ -92,16 +94,21 @@ def train(
         # reads every case once: a file that cannot be read stops the training here and not hours later
         "volumes_cc": {name: list(both) for name, both in volumes_cc(training_cases).items()},
     }
-    resumed = None
+    resumed, template = None, None
+    brings = "template" in network.requires
     if resume:
         resumed = checkpoint.load(folder)
         _same(resumed, method, network.config, settings, listed)
+        template = resumed["template"]["number"] if brings else None
     elif (folder / checkpoint.FILE).exists():
         raise UsageError(
             f"{folder.name} holds a training already",
             code="train.exists",
             hint="go on with --resume, or give another folder with -o",
         )
+    elif brings:
+        template = choose_template(training_cases, listed.template)
+    network.informed(extents(training_cases))
     folder.mkdir(parents=True, exist_ok=True)
     loop = Loop(
         network,
@@ -110,13 +117,25 @@ def train(
         settings,
         folder,
         device=device or torch.device("cpu"),
-        description=description,
+        description=description if template is None else {**description, "template": _carried(training_cases, template)},
+        template=template,
         progress=progress,
         scored=scored,
     )
     if loop.ranks.first:
         _write_config(folder, description)
     return Trained(folder, loop.run(resumed))
+
+
+def _carried(cases: Cases, template: int) -> dict[str, Any]:
+    """A template as a checkpoint holds it."""
+    found = shipped(cases, template)
+    return {
+        "number": template,
+        "image": torch.from_numpy(found.image),
+        "labels": torch.from_numpy(found.labels),
+        "affine": found.geometry.affine.tolist(),
+    }
 
 
 def _from_data(config: type, data: DataList) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class Sampler:
     """Draws batches of one part of the data.
 
     cycle: how sequences are made. fraction, contrast: how images are, of which the second is simulated.
-    patch: voxels of a part of the grid that is drawn instead of the whole.
+    patch: voxels of a part of the grid that is drawn instead of the whole. template: the number of the case that is it, by
+    default the first labelled one.
     mixed_chance: how often a pair is one labelled and one unlabelled case, while fewer than half of the cases have labels.
     """
 
@@ -41,6 +42,7 @@ class Sampler:
         fraction: Fraction = Fraction(),
         contrast: Contrast = Contrast(),
         patch: tuple[int, ...] | None = None,
+        template: int | None = None,
         rank: int = 0,
     ) -> None:
         self.cases = cases
@@ -54,6 +56,7 @@ class Sampler:
         self.rank = rank
         self.visits = cases.data.pairs == "visits"
         self.labelled = cases.labelled
+        self.template = template if template is not None else next(iter(self.labelled), 0)
         self.unlabelled = sorted(set(range(len(cases))) - set(self.labelled))
 
     def draw(self, kind: Batches, *step: int) -> Batch:
@@ -65,6 +68,8 @@ class Sampler:
             return self._batch([int(rng.choice(pool)) for _ in range(self.batch)], None, generator)
         if kind == "mixed":
             return self._beside(rng, generator)
+        if kind == "template":
+            return self._onto_template(rng, generator)
         if kind in ("pairs", "sequences"):
             few = 2 * len(self.labelled) < len(self.cases)
             mixed = few and rng.random() < self.mixed_chance and not self.cases.data.within_patient
@@ -114,6 +119,20 @@ class Sampler:
             labelled_image=aside.fixed,
             labelled_target=aside.fixed_labels,
             labelled_present=aside.classes_present,
+        )
+
+    def _onto_template(self, rng: np.random.Generator, generator: torch.Generator) -> Batch:
+        """Labelled cases, and as the moving image the template, which is always as it is shipped."""
+        free = [n for n in self.labelled if self.cases[n].patient != self.cases[self.template].patient]
+        if not free:
+            raise _too_few(len(self.labelled))
+        chosen = [int(rng.choice(free)) for _ in range(self.batch)]
+        images, labels, _ = self._stack(chosen, [0.0] * self.batch, generator, None)
+        rows = [self.template] * self.batch
+        moving, moving_labels = (torch.stack(parts) for parts in zip(*(self._tensors(n, 0.0) for n in rows), strict=True))
+        common = self._common(images, labels, chosen, rows)
+        return self._finished(
+            {**common, "moving": moving, "moving_labels": moving_labels, "has_moving_labels": self._known(rows)}, generator
         )
 
     def _onto(self, rng: np.random.Generator, pool: Sequence[int]) -> tuple[int, int]:

@@ -42,7 +42,10 @@ class Example(NamedTuple):
 
 
 class Examples:
-    """The pairs of some cases, the same every time. fraction, contrast: how second images are simulated, where they are."""
+    """The pairs of some cases, the same every time. fraction, contrast: how second images are simulated, where they are.
+
+    template: the moving image of every pair, of a method that has one.
+    """
 
     def __init__(
         self,
@@ -51,14 +54,15 @@ class Examples:
         *,
         fraction: Fraction = Fraction(),
         contrast: Contrast = Contrast(),
+        template: Prepared | None = None,
     ) -> None:
-        self.cases, self.device = cases, device
+        self.cases, self.device, self.template = cases, device, template
         self.fraction, self.contrast = fraction, contrast
 
     def pair(self, a: int, b: int) -> Example:
         """Case a as the fixed image, case b as the moving one; for a simulation of one case both are that one."""
         data = self.cases.data
-        one, other = self.cases[a], self.cases[b]
+        one, other = self.cases[a], self.template or self.cases[b]
         present = self.present(one) & self.present(other)
         fixed, fixed_labels = as_batch(one, data, self.device)
         if data.simulates:

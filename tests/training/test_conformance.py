@@ -27,6 +27,7 @@ PARAMETERS = {
     "ddir": 1_939_564,
     "deepatlas": 1_150_574,
     "deeprs": 3_222_999,
+    "hnlight": 1_673_461,
     "hybridcnn": 5_882_262,
     "istn": 774_410,
     "jrss": 2_024_625,
@@ -45,6 +46,15 @@ SHORT = {
     "deepatlas": {"pretrain_register": 1, "pretrain_segment": 1, "joint_rounds": 2, "register_repeats": 2},
     "deeprs": {"width": 4, "warm_up": 1, "rounds": 2},
     "hybridcnn": {"classes": 3, "widths": [4, 4, 8, 8, 8], "rounds": 2},
+    "hnlight": {
+        "classes": 3,
+        "channels": 1,
+        "width": 0.1,
+        "segment_rounds": 1,
+        "register_rounds": 1,
+        "frozen_rounds": 1,
+        "joint_rounds": 2,
+    },
     "istn": {"size": [32, 32, 32], "rounds": 2},
     "jrss": {"pretrain_register": 1, "pretrain_teacher": 1, "self_training": 1, "joint_rounds": 2},
     "jssr": {
