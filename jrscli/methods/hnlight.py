@@ -1,7 +1,7 @@
 """A light network for heads and necks: a template finds each organ, a crop of it is labelled, and the labels help the template.
 
 Huang, Ye, Xu, et al.: 3D Lightweight Network for Simultaneous Registration and Segmentation of Organs-at-Risk in CT Images of
-Head and Neck Cancer. IEEE TMI 41(4):951–964, 2022, doi:10.1109/TMI.2021.3128408. Departures: docs/methods/hnlight.md.
+Head and Neck Cancer. IEEE TMI 41(4):951–964, 2022. Departures: docs/methods/hnlight.md.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Config:
     registration: float = 0.5
     """Of the registration's loss where both are counted."""
     crops: int = 2
-    """Organs per step while the segmentation learns alone."""
+    """Organs per pass that the segmentation learns from."""
     jitter: float = 2.0
-    """How far, in voxels, the middles of these crops are off."""
+    """How far, in voxels, the middles of crops are off while the segmentation learns alone."""
     segment_rounds: int = 300
     """Steps of the segmentation alone, on true regions."""
     register_rounds: int = 300
@@ -281,21 +281,24 @@ class HnLight(Method):
             field = self.networks["register"](batch.fixed, maps, template, masks[:, 1:])
             terms = {name: self.config.registration * value for name, value in self._registration_terms(batch, field).items()}
             boxes = self.boxes(masks[:, 1:], warp(masks[:, 1:], field.detach()))
-            with torch.set_grad_enabled(learns):
-                loss, maps = self._labelled(batch, boxes, maps)
+            loss, maps = self._labelled(batch, boxes, maps, learns=learns)
             for name, value in {**terms, "segmentation": loss}.items():
                 found.setdefault(name, []).append(value)
         return {name: torch.stack(values).mean() for name, values in found.items()}
 
-    def _labelled(self, batch: Batch, boxes: list[list[Box | None]], before: Tensor) -> tuple[Tensor, Tensor]:
-        """L_seg of all organs that were drawn, and the new maps of all that have a box."""
+    def _labelled(self, batch: Batch, boxes: list[list[Box | None]], before: Tensor, *, learns: bool) -> tuple[Tensor, Tensor]:
+        """L_seg of organs that were drawn, and the new maps of all that have a box; ``crops`` of them have a slope."""
         maps, losses = torch.zeros_like(before), []
         for row, of_row in enumerate(boxes):
+            drawn = batch.classes_present[row]
+            known = [k for k, box in enumerate(of_row) if box is not None and bool(drawn[k])]
+            taught = {known[n] for n in torch.randperm(len(known))[: self.config.crops].tolist()} if learns else set()
             for k, box in enumerate(of_row):
                 if box is not None:
-                    loss, guess = self._crop_loss(batch, row, k, box, before[row, k])
+                    with torch.set_grad_enabled(k in taught):
+                        loss, guess = self._crop_loss(batch, row, k, box, before[row, k])
                     maps[row, k][box] = guess.detach()
-                    losses += [loss] if bool(batch.classes_present[row, k]) else []
+                    losses += [loss] if k in (taught or known) else []
         return torch.stack(losses).mean() if losses else before.new_zeros(()), maps
 
     def _registration_terms(self, batch: Batch, field: Tensor) -> dict[str, Tensor]:

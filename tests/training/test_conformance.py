@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_the_tables_above_are_complete():
 
 def test_it_is_described(name):
     module = method_named(name)
-    assert "doi:" in module.__doc__ or "arXiv" in module.__doc__
+    assert re.search(r"doi:|arXiv|\d+\(\d+\):\d+", module.__doc__)  # or volume, number and page
     assert dataclasses.is_dataclass(module.Config)
     with pytest.raises(dataclasses.FrozenInstanceError):
         module.Config().classes = 5
