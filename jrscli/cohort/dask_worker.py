@@ -22,6 +22,8 @@ from jrscli.cohort.worker import GRACE_SECONDS, Work, Worker, end_workers, start
 
 _HEARTBEAT_SECONDS = 0.3
 _TELL_SECONDS = 0.5
+_IDLE_SECONDS = 60.0
+"""How long a process waits for the next task."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class _Kept:
 
     worker: Worker | None = None
     way: object = None
+    idle: threading.Timer | None = None
 
 
 _kept = _Kept()
@@ -65,6 +68,10 @@ def do(order: Order) -> tuple[str, Any]:
             if end != "done":
                 end_workers([], [worker])
                 _kept.worker = None
+            # whoever is killed between two cases tells nobody that there will be no other
+            _kept.idle = threading.Timer(_IDLE_SECONDS, let_go)
+            _kept.idle.daemon = True
+            _kept.idle.start()
         return end, worker.process.exitcode if end == "ended" else found
 
 
@@ -98,6 +105,8 @@ def let_go() -> None:
 
 
 def _worker_for(order: Order) -> Worker:
+    if _kept.idle is not None:
+        _kept.idle.cancel()
     way = (order.work, dict(order.environment), order.folder, order.quiet)
     kept = _kept.worker
     if kept is not None and (_kept.way != way or not kept.process.is_alive()):

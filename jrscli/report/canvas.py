@@ -20,6 +20,8 @@ MARGIN = 22
 GAP = 14
 TALLEST_PX = 560
 LARGEST_SCALE = 14.0
+LARGEST_VOXEL_PX = 8.0
+"""A small image is not blown up beyond this: it would show nothing more, and take its time."""
 _SHARP = np.radians(20)
 FINER = 4
 """Lines are drawn on a sheet this much finer and averaged down: Pillow draws without smoothing."""
@@ -47,7 +49,10 @@ class Canvas:
         narrowest = min(width for width, _ in sizes)
         self._bar_mm = bar_length_mm(narrowest)
         self.scale = min(
-            room / sum(width for width, _ in sizes), TALLEST_PX / max(height for _, height in sizes), LARGEST_SCALE
+            room / sum(width for width, _ in sizes),
+            TALLEST_PX / max(height for _, height in sizes),
+            LARGEST_SCALE,
+            LARGEST_VOXEL_PX / min(step for plane in planes for step in plane.spacing_mm),
         )
         self._rows: list[tuple[str, list[Panel]]] = []
 

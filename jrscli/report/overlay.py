@@ -174,8 +174,8 @@ def picture_of(plane: Plane, array: np.ndarray, window: tuple[float, float], sca
 
 def _weights(count: int, places: Float[np.ndarray, " n"], order: int) -> Float32[np.ndarray, "n count"]:
     """What each of ``count`` samples contributes to a spline through them at each place."""
-    ones = np.eye(count, dtype=np.float32)
-    return np.stack([map_coordinates(one, [places], order=order, mode="nearest") for one in ones], axis=1)
+    ones, grid = np.eye(count, dtype=np.float32), np.meshgrid(places, np.arange(count), indexing="ij")
+    return map_coordinates(ones, grid, order=order, mode="nearest")
 
 
 def _outline(plane: Plane, mask: np.ndarray, scale: float) -> list[Line]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.benchmark
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
 TIMES = 3.0
 JRS = [sys.executable, "-m", "jrscli"]
 NETWORK = ["--model", "hippocampus-jrs", "--refine", "0", "--no-report"]

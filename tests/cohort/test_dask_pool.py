@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,16 @@ def test_each_worker_does_one_task_at_a_time_in_a_process_that_stays(told: Calla
         now += {"start": 1, "done": -1}.get(event.kind, 0)
         most = max(most, now)
     assert most == 2
+
+
+def test_nothing_of_ours_stays_on_the_workers(told: Callable[..., list[Event]], cluster: Any) -> None:
+    told(("go", ""), ("go", ""))
+    client = connected(cluster.scheduler_address)
+    until = time.monotonic() + 20
+    while any(client.run(active_children).values()):
+        assert time.monotonic() < until, "a process waits for cases that never come"
+        time.sleep(0.05)
+    client.close()
 
 
 def test_what_dies_costs_one_retry_and_a_dead_worker_too(told: Callable[..., list[Event]], tmp_path: Path) -> None:
