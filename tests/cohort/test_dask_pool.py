@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,11 @@ from jrscli.cohort.pool import Event, Task
 from jrscli.errors import InputError, ModelError, ProviderError
 
 TOY = """
-import os, time
+import multiprocessing, os, time
 from pathlib import Path
+
+def children():
+    return len(multiprocessing.active_children())
 
 def work(task, tell):
     kind, value = task
@@ -98,7 +100,7 @@ def test_nothing_of_ours_stays_on_the_workers(told: Callable[..., list[Event]], 
     told(("go", ""), ("go", ""))
     client = connected(cluster.scheduler_address)
     until = time.monotonic() + 20
-    while any(client.run(active_children).values()):
+    while any(client.run(importlib.import_module("jrs_dask_toy").children).values()):
         assert time.monotonic() < until, "a process waits for cases that never come"
         time.sleep(0.05)
     client.close()
