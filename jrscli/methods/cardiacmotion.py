@@ -18,7 +18,7 @@ from torch.nn import functional
 from jrscli.nn.overlap import cross_entropy, soft_dice
 from jrscli.nn.similarity import mean_square
 from jrscli.nn.smoothness import huber_in_plane, huber_in_time
-from jrscli.nn.unet import conv_block, head
+from jrscli.nn.unet import codes_of, conv_block, head
 from jrscli.nn.warp import warp
 from jrscli.recipe import Batch, Graph, Method, Stage, Terms, Turn
 
@@ -83,11 +83,7 @@ class Encoder(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c *grid"]) -> list[Tensor]:
         """Finest first."""
-        codes = []
-        for level in self.levels:
-            image = level(image)
-            codes.append(image)
-        return codes
+        return codes_of(self.levels, image)
 
 
 class Merge(nn.Module):

@@ -19,7 +19,7 @@ from jrscli.errors import UsageError
 from jrscli.nn.adversarial import halfway
 from jrscli.nn.overlap import cross_entropy, rare_weights
 from jrscli.nn.similarity import mean_square
-from jrscli.nn.unet import conv_block, head
+from jrscli.nn.unet import codes_of, conv_block, head
 from jrscli.nn.warp import warp
 from jrscli.recipe import Batch, Graph, Method, Stage, Terms, Turn
 
@@ -88,11 +88,7 @@ class Encoder(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c *grid"]) -> list[Tensor]:
         """Finest first."""
-        codes = []
-        for level in self.levels:
-            image = level(image)
-            codes.append(image)
-        return codes
+        return codes_of(self.levels, image)
 
 
 class Decoder(nn.Module):

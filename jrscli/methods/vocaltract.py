@@ -133,15 +133,13 @@ class VocalTract(Method):
         """``mse(W(M, u), F) + λ diffusion(u) + γ dice(W(S_M, u), S_F)``: true labels here, found ones at the input."""
         c = self.config
         fixed, moving = batch.pair()
-        labels, known = batch.moving_labels, batch.has_moving_labels
-        if labels is None or known is None or not bool((known & batch.has_fixed_labels).all()):
-            raise ValueError("this loss needs the labels of both images; draw the stage's batches as 'labelled-pairs'")
+        of_fixed, of_moving = batch.both_labels()
         field = self.networks["register"](fixed, moving, *self._masks(fixed, moving))
         self.watch(field_voxels=field.detach().norm(dim=1).mean())
         return {
             "similarity": mean_square(warp(moving, field), fixed),
             "smoothness": c.smoothness * diffusion_mean(field),
-            "overlap": c.overlap * soft_dice(warp(labels, field), batch.fixed_labels, background=False),
+            "overlap": c.overlap * soft_dice(warp(of_moving, field), of_fixed, background=False),
         }
 
     def _masks(self, *images: Tensor) -> Sequence[Tensor]:

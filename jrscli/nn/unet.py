@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -53,6 +53,15 @@ def halving(level: int, flat: int, dims: int) -> tuple[int, ...]:
     Thick slices: an axis that is sampled coarsely already is not halved before the others are as coarse.
     """
     return (*[2] * (dims - 1), 1 if level <= flat else 2)
+
+
+def codes_of(levels: Iterable[nn.Module], x: Float[Tensor, "b c *grid"]) -> list[Tensor]:
+    """What each level of an encoder gives, one after the other."""
+    codes = []
+    for level in levels:
+        x = level(x)
+        codes.append(x)
+    return codes
 
 
 class UNet(nn.Module):
@@ -105,11 +114,7 @@ class UNet(nn.Module):
 
     def pyramid(self, x: Float[Tensor, "b c *grid"]) -> list[Tensor]:
         """The encoder's features, finest first."""
-        levels = []
-        for block in self.down:
-            x = block(x)
-            levels.append(x)
-        return levels
+        return codes_of(self.down, x)
 
     def climb(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """The decoder's features from those of the encoder, coarsest first: the encoder's last, then one per decoder level."""
