@@ -13,10 +13,10 @@ from torch import Tensor
 from jrscli.errors import UsageError
 from jrscli.recipe import Batch, Batches
 from jrscli.training.augment import Augmentation, augment
-from jrscli.training.cycles import Cycle, beat, velocity_between
 from jrscli.training.patches import cropped
 from jrscli.training.prepared import Cases, Prepared
 from jrscli.training.rows import as_batch, drawn_in, in_range, in_unit, simulated_of
+from jrscli.training.simulated.beats import Cycle, beat, velocity_between
 from jrscli.training.simulated.fractions import Contrast, Fraction
 
 

@@ -11,7 +11,7 @@ from jrscli.errors import InputError, UsageError
 from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.strict_yaml import YamlError, load
 from jrscli.training.augment import Augmentation
-from jrscli.training.cycles import Cycle
+from jrscli.training.simulated.beats import Cycle
 from jrscli.training.simulated.fractions import Contrast, Fraction
 
 

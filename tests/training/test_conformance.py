@@ -123,9 +123,9 @@ def test_its_stages_train_networks_it_has_and_its_graphs_speak_of_roles(name):
 def test_each_loss_falls_on_one_batch(name, study):
     """A few steps of each turn of the last stage on the same batch."""
     from jrscli.training.cases import read_data
-    from jrscli.training.cycles import Cycle
     from jrscli.training.prepared import Cases
     from jrscli.training.sampling import Sampler
+    from jrscli.training.simulated.beats import Cycle
 
     torch.manual_seed(0)
     method = build_method(name, SHORT[name])

@@ -1,7 +1,7 @@
 """Data made by a program: one file per kind, drawn from seeds alone, each with its parameters in the data list and the card.
 
-What was made here is called simulated wherever it is spoken of. Beats of the heart (`jrscli.training.cycles`) are of this kind.
-Daily images (`fractions`) are made anew at each step of a training; their parameters are among its settings.
+What was made here is called simulated wherever it is spoken of. Beats of the heart (`beats`) are made between two real images,
+daily images (`fractions`) are made anew at each step of a training; their parameters are among its settings.
 """
 
 from __future__ import annotations

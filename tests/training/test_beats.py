@@ -11,10 +11,10 @@ from jrscli.runtime.plain import PlainError
 from jrscli.training import checkpoint
 from jrscli.training.augment import Augmentation
 from jrscli.training.cases import read_data
-from jrscli.training.cycles import Cycle, beat, velocity_between
 from jrscli.training.prepared import Cases
 from jrscli.training.run import train
 from jrscli.training.sampling import Sampler
+from jrscli.training.simulated.beats import Cycle, beat, velocity_between
 from jrscli.training.validate import Examples, validate, validation_pairs
 
 CPU = torch.device("cpu")
