@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from jrscli.cohort.outcome import Outcome
 
 PAGE = "batch.html"
-_LOOKED_AT = ("report.html", "overlay.png", "metrics.md")
+_PICTURE = "overlay.png"
+_LOOKED_AT = ("report.html", _PICTURE, "metrics.md")
 
 
 @dataclass(frozen=True)
@@ -204,14 +205,21 @@ def write_summary(output: Path, task: str | None) -> dict[str, Any]:
     from jrscli.cohort.place import reason_of
     from jrscli.io.output import atomic_path
     from jrscli.report.cohort import cohort_page
+    from jrscli.report.thumbnail import thumbnail
 
     known = merged_logs(output)
     summary = write_tables(output, known)
     reasons = {case: str((reason_of(output, case) or {}).get("message", "")) for case in known}
     pages = {case: next((name for name in _LOOKED_AT if (output / case / name).is_file()), "") for case in known}
     title = f"jrs batch {task}" if task else "jrs batch"
+
+    def picture_of(case: str) -> str:
+        path = output / case / _PICTURE
+        return thumbnail(path.read_bytes()) if path.is_file() else ""
+
+    page = cohort_page(title, list(known.values()), summary, reasons=reasons, pages=pages, picture_of=picture_of)
     with atomic_path(output / PAGE, exist="overwrite") as (temporary, _):
-        temporary.write_bytes(cohort_page(title, list(known.values()), summary, reasons=reasons, pages=pages))
+        temporary.write_bytes(page)
     return summary
 
 

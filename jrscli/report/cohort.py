@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from html import escape
 from importlib import resources
@@ -28,6 +28,7 @@ _TITLES = {
 }
 _LOW_IS_BAD = ("dice_min", "dice_mean", "jacobian_min")
 _BARS = 12
+MOST_PICTURES = 200
 
 
 def cohort_page(
@@ -37,12 +38,18 @@ def cohort_page(
     *,
     reasons: Mapping[str, str] = MappingProxyType({}),
     pages: Mapping[str, str] = MappingProxyType({}),
+    picture_of: Callable[[str], str] = lambda case: "",
 ) -> bytes:
-    """The page as UTF-8. lines: those of the log; reasons: why a case failed; pages: the file of a case to look at."""
+    """The page as UTF-8. lines: those of the log; reasons: why a case failed; pages: the file of a case to look at.
+
+    picture_of: the data URI of a small picture of a case; it is asked for the worst `MOST_PICTURES` only.
+    """
     figures = [name for name in _TITLES if any(isinstance(line.get(name), int | float) for line in lines)]
     ordered = sorted(lines, key=lambda line: _badness(line, figures))
     head = "".join(_head(n, words) for n, words in enumerate(("case", "result", *(_TITLES[n] for n in figures), "s", "reason")))
-    body = "".join(_row(line, figures, reasons, pages) for line in ordered)
+    shown = [str(line.get("case")) for line in ordered if line.get("out")][:MOST_PICTURES]
+    pictures = {case: picture_of(case) for case in shown}
+    body = "".join(_row(line, figures, reasons, pages, pictures) for line in ordered)
     counts = summary.get("counts") or {}
     status = next((_STATUS[one] for one in _RANK if counts.get(one)), "none")
     words = ", ".join(f"{counts[one]} {one}" for one in _RANK if counts.get(one)) or "no case"
@@ -83,10 +90,17 @@ def _head(number: int, words: str) -> str:
     return f'<th scope="col"{kind}><button type="button" data-column="{number}">{escape(words)}</button></th>'
 
 
-def _row(line: Mapping[str, Any], figures: Sequence[str], reasons: Mapping[str, str], pages: Mapping[str, str]) -> str:
+def _row(
+    line: Mapping[str, Any],
+    figures: Sequence[str],
+    reasons: Mapping[str, str],
+    pages: Mapping[str, str],
+    pictures: Mapping[str, str],
+) -> str:
     case, status = str(line.get("case")), str(line.get("status"))
-    page = pages.get(case)
-    name = f'<a href="{quote(case)}/{page}">{escape(case)}</a>' if page and line.get("out") else escape(case)
+    page, picture = pages.get(case), pictures.get(case)
+    name = escape(case) + (f'<img src="{picture}" alt="">' if picture else "")
+    name = f'<a href="{quote(case)}/{page}">{name}</a>' if page and line.get("out") else name
     cells = [f'<td data-value="{escape(case, quote=True)}">{name}</td>']
     mark = f'<span class="status {_STATUS.get(status, "none")}">{escape(status)}</span>'
     cells.append(f'<td data-value="{_RANK.get(status, 0)}">{mark}</td>')

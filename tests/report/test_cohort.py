@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 
+import pytest
+from PIL import Image
+
+from jrscli.report import cohort
 from jrscli.report.cohort import cohort_page
+from jrscli.report.thumbnail import thumbnail
 
 LINES = [
     {"case": "fine", "status": "ok", "disagreement_max_mm": 0.1, "out": "fine", "timing": {"seconds": 2.0}},
@@ -53,3 +60,19 @@ def test_where_one_figure_is_alike_the_next_one_tells() -> None:
         for name, (folds, inverse) in figures.items()
     ]
     assert re.findall(r"<tr><td data-value=\"([^\"]*)\"", cohort_page("t", lines, {}).decode()) == ["c", "b", "d", "a"]
+
+
+def test_the_worst_cases_have_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cohort, "MOST_PICTURES", 2)
+    text = cohort_page("t", LINES, {}, pages={"worse": "report.html"}, picture_of=lambda case: f"data:{case}").decode()
+    assert re.findall(r'<img src="([^"]*)"', text) == ["data:look", "data:worse"]
+
+
+def test_a_picture_is_made_small_and_what_is_none_is_left_out() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (880, 400), (200, 30, 30)).save(buffer, format="PNG")
+    found = thumbnail(buffer.getvalue())
+    with Image.open(io.BytesIO(base64.b64decode(found.partition(",")[2]))) as small:
+        assert (small.format, small.size) == ("JPEG", (220, 100))
+    assert thumbnail(b"no picture") == ""
+    assert thumbnail(buffer.getvalue()[:60]) == ""
