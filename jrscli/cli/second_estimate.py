@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jrscli.io.image_file import ImageFile
     from jrscli.runtime.predict import Predictor
     from jrscli.workflows.propagate import Propagation
+    from jrscli.workflows.second_estimate import SecondEstimate
     from jrscli.workflows.segment_by_model import ModelSegmentation
 
 Both = Annotated[
@@ -27,16 +28,22 @@ Both = Annotated[
 
 def compare_both(run: Run, results: Results, predictor: Predictor | None, carried: Propagation, daily: ImageFile) -> list[Any]:
     """Segment DAILY by the model, write that, and give a gate row for each structure that both estimates have."""
-    if predictor is None or predictor.segmenting is None:
+    seen = carried.registration.seen if predictor is not None and predictor.segmenting is None else None
+    if predictor is None or (predictor.segmenting is None and seen is None):
         return []
     from jrscli.io.tolerances import read_tolerances
-    from jrscli.workflows.second_estimate import disagreements
-    from jrscli.workflows.segment_by_model import segment_by_model
+    from jrscli.workflows.second_estimate import second_estimate
+    from jrscli.workflows.segment_by_model import segment_by_model, segmentation_of
 
-    found = segment_by_model(daily.volume, predictor, progress=run.talk)
+    if seen is not None:
+        found = segmentation_of(seen, daily.volume, predictor)
+    else:
+        found = segment_by_model(daily.volume, predictor, progress=run.talk)
     write_network(run, results, found, daily)
-    rows = disagreements(carried, found, read_tolerances())
+    compared = second_estimate(carried, found, read_tolerances())
+    rows = list(compared.rows)
     run.talk.close_bar()
+    _say_matches(run, compared)
     if not rows:
         run.talk.say("the model names none of the carried structures: nothing to compare")
     run.record.facts["disagreement"] = [
@@ -49,6 +56,19 @@ def compare_both(run: Run, results: Results, predictor: Predictor | None, carrie
         words = f"{len(apart)} of {len(rows)} structures: the carried and the model's contour disagree"
         run.note([Notice("rs.disagreement", words)])
     return rows
+
+
+def _say_matches(run: Run, compared: SecondEstimate) -> None:
+    """The table of organs: which label of the model was taken for which structure, and what only one of the two has."""
+    words = {"both": "", "given only": "propagated only", "known only": "network only", "several": "several could be it"}
+    matches = compared.matches
+    for match in matches:
+        structure = run.name_of(compared.numbers[match.given], match.given) if match.given else "-"
+        run.talk.say(f"  {structure:<24} {match.known or '-':<24} {words[match.kind]}".rstrip())
+    run.record.facts["organs"] = [
+        {"model_label": match.known, "status": words[match.kind] or "both"} for match in matches if match.known is not None
+    ]
+    run.record.facts["propagated_only"] = sum(match.kind == "given only" for match in matches)
 
 
 def write_network(run: Run, results: Results, found: ModelSegmentation, target: ImageFile) -> None:

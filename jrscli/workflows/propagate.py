@@ -103,6 +103,8 @@ def propagate(
 
         if daily_contours is not None:
             register_options |= {"fixed_labels": daily_contours, "moving_labels": structures}
+        elif _asks_for_labels(register_options.get("model")):
+            register_options |= {"moving_labels": structures}
         registration = register(daily, planning, progress=progress, **register_options)
     transform, inverse = registration.transform, registration.inverse
     external = external_roi(chosen) if body == "segment" else None
@@ -148,6 +150,11 @@ def propagate(
         labels = labels_from_levels(levels, daily.geometry, names, filler)
     carried_set = replace(source, rois=tuple(done), frame_of_reference_uid=None, notices=tuple(notices))
     return Propagation(carried_set, labels, registration, tuple(results), tuple(notices))
+
+
+def _asks_for_labels(model: Any) -> bool:
+    """Whether a model takes the labels of the planning image and cannot find them itself."""
+    return model is not None and model.segmenting is None and "moving_labels" in model.card.requires
 
 
 @dataclass(frozen=True)

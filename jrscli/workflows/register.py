@@ -16,6 +16,7 @@ from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
 from jrscli.workflows.contours import labels_of_structures
 from jrscli.workflows.guides import Drawn, Points, check_sides, guidance_of
+from jrscli.workflows.organs import numbered_as
 from jrscli.workflows.registration import Registration, Step, registration_of
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def register(
             model,
             init=init,
             refine=0 if refine is None and preset == "fast" else refine,
-            fixed_labels=_as_labels(fixed_labels, fixed),
-            moving_labels=_as_labels(moving_labels, moving),
+            fixed_labels=_for_model(model, "fixed_labels", fixed_labels, fixed),
+            moving_labels=_for_model(model, "moving_labels", moving_labels, moving),
             guidance=guidance,
             notices=notices,
             seed=seed,
@@ -151,10 +152,13 @@ def _guidance(
     return guidance_of(fixed.geometry, moving.geometry, labels=both, points_mm=pairs)
 
 
-def _as_labels(drawn: Drawn | None, image: Volume) -> LabelMap | None:
-    if not isinstance(drawn, StructureSet):
-        return drawn
-    return labels_of_structures(drawn, image.geometry)[0]
+def _for_model(model: Predictor, role: str, drawn: Drawn | None, image: Volume) -> LabelMap | None:
+    """What is drawn on an image by the numbers of the model's card, where its graph takes labels of this image."""
+    if drawn is None:
+        return None
+    labels = labels_of_structures(drawn, image.geometry)[0] if isinstance(drawn, StructureSet) else drawn
+    takes = model.registering is not None and role in model.card.graphs[model.registering].inputs
+    return numbered_as(labels, model.card.labels) if takes else labels
 
 
 def _check(fixed: Volume, moving: Volume, preset: str, init: str | AffineTransform) -> None:

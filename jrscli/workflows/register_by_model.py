@@ -93,7 +93,7 @@ def register_by_model(
     failed = failed or made_less_alike(before, after)
     field, back = found.both_ways()
     clock.end("inverse")
-    return registration_of(
+    registration = registration_of(
         Transform((field, pair.start)),
         Transform((pair.start.inverse(), back)),
         fixed.geometry,
@@ -105,6 +105,7 @@ def register_by_model(
         guided_by=guidance.words() if guidance and steps else "",
         notices=notices,
     )
+    return replace(registration, seen=found.probabilities.get("fixed"))
 
 
 def _start(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jrscli.errors import Notice
+from jrscli.runtime.probabilities import Probabilities
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
@@ -40,6 +41,7 @@ class Registration:
     inverse_consistency_*_mm: how far points of the fixed image end from where they were after both transforms.
     model: the name and version of the model that made it; None for the pair optimiser alone.
     guided_by: what steered it beside the images, as words; "" for nothing. notices: what was odd.
+    seen: where the model's graph found labels in the fixed image while it registered, if it does.
     """
 
     transform: Transform
@@ -56,6 +58,7 @@ class Registration:
     model: str | None = None
     guided_by: str = ""
     notices: tuple[Notice, ...] = ()
+    seen: Probabilities | None = None
 
     def warp(self, moving: Volume, fixed: Geometry) -> Volume:
         """The moving image on the fixed grid (linear interpolation; its own minimum outside)."""

@@ -10,6 +10,7 @@ import numpy as np
 from jrscli.progress import Progress, silent
 from jrscli.runtime.choose import unlike
 from jrscli.runtime.predict import Predictor
+from jrscli.runtime.probabilities import Probabilities
 from jrscli.spatial.volume import LabelMap, Volume
 
 
@@ -34,7 +35,11 @@ def segment_by_model(image: Volume, predictor: Predictor, *, progress: Progress 
 
     Raises what `Predictor.segment` raises.
     """
-    found = predictor.segment(image, progress=progress)
+    return segmentation_of(predictor.segment(image, progress=progress), image, predictor)
+
+
+def segmentation_of(found: Probabilities, image: Volume, predictor: Predictor) -> ModelSegmentation:
+    """The same of probabilities that a model gave already: while it registered."""
     labels = found.labels(image.geometry)
     volumes = volumes_cc(labels)
     return ModelSegmentation(
