@@ -44,3 +44,13 @@ def test_programs_get_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     found = [json.loads(line) for line in shown("json", capsys).splitlines() if line.startswith("{")]
     assert found[1] == {"case": "a", "stage": "linear", "done": 1, "total": 4}
     assert (found[-1]["case"], found[-1]["status"]) == ("b", "quarantined")
+
+
+def test_what_is_amiss_with_a_cluster_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with Talk(progress="none") as talk:
+        view = View(talk, 1)
+        view.hear(News(event=Event("waiting", "", 0)))
+        view.hear(News(event=Event("unfit", "tcp://10.0.0.7:1", 0, "it does not see out")))
+    waits, unfit = capsys.readouterr().err.splitlines()
+    assert "waiting" in waits
+    assert unfit == "warning: the Dask worker tcp://10.0.0.7:1 is left out: it does not see out [dask.unfit]"
