@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from jrscli.errors import UsageError
 from jrscli.nn.overlap import EPSILON, binary_cross_entropy, centroid_distance, soft_dice
+from jrscli.nn.regions import middles_of
 from jrscli.nn.similarity import mean_square
 from jrscli.nn.smoothness import bending
 from jrscli.nn.unet import head
@@ -27,8 +28,6 @@ from jrscli.spatial.boxes import Box, box_about, fallen_back
 
 KIND = 0.1
 """Weight of telling which organ a crop shows."""
-LEAST = 0.5
-"""A carried label of fewer voxels in all is lost."""
 
 
 @dataclass(frozen=True)
@@ -339,17 +338,6 @@ class HnLight(Method):
 
     def _box(self, k: int, middle: Sequence[float], shape: Sequence[int]) -> Box:
         return box_about(middle, self.reach[k].tolist(), shape)
-
-
-def middles_of(masks: Float[Tensor, "n i j k"]) -> Float[np.ndarray, "n 3"]:
-    """The centroid of each mask, voxels; NaN where hardly anything is left of it."""
-    masks = masks.detach().double()
-    total = masks.sum(dim=(1, 2, 3))
-    out = []
-    for axis in range(3):
-        others = tuple(a + 1 for a in range(3) if a != axis)
-        out.append(masks.sum(dim=others) @ torch.arange(masks.shape[axis + 1], device=masks.device, dtype=masks.dtype) / total)
-    return torch.where(total >= LEAST, torch.stack(out), torch.nan).T.cpu().numpy()
 
 
 METHOD = HnLight

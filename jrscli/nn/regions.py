@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+LEAST = 0.5
+"""A mask of fewer voxels in all has no middle."""
 
 
 def hard(maps: Float[Tensor, "b r *grid"]) -> Float[Tensor, "b r *grid"]:
@@ -29,3 +33,14 @@ def pasted(fields: Float[Tensor, "b r d *grid"], regions: Float[Tensor, "b r *gr
     Source: Chen et al., MICCAI 2021, doi:10.1007/978-3-030-87202-1_5.
     """
     return (fields * regions.unsqueeze(2)).sum(1)
+
+
+def middles_of(masks: Float[Tensor, "n i j k"]) -> Float[np.ndarray, "n 3"]:
+    """The centroid of each mask, voxels; NaN where hardly anything is left of it."""
+    masks = masks.detach().double()
+    total = masks.sum(dim=(1, 2, 3))
+    out = []
+    for axis in range(3):
+        others = tuple(a + 1 for a in range(3) if a != axis)
+        out.append(masks.sum(dim=others) @ torch.arange(masks.shape[axis + 1], device=masks.device, dtype=masks.dtype) / total)
+    return torch.where(total >= LEAST, torch.stack(out), torch.nan).T.cpu().numpy()

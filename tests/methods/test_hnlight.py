@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from jrscli.errors import UsageError
-from jrscli.methods.hnlight import Config, HnLight, middles_of
+from jrscli.methods.hnlight import Config, HnLight
+from jrscli.nn.regions import middles_of
 from jrscli.runtime.card import Grid
 from jrscli.runtime.context import in_context
 from jrscli.runtime.predict import Predictor
