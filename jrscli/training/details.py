@@ -20,13 +20,15 @@ class Details:
     """What of a card no checkpoint can know.
 
     volumes_cc: as in a card, in place of what the training images gave. scores: as in a card, filled in by who measured them.
-    refine: steps of refinement where none are asked for.
+    refine: steps of refinement where none are asked for. cropped: whether images are larger than the grid and are used cropped
+    to it, as they were in training; in place of what the training images gave.
     """
 
     name: str
     version: str = "0.1.0"
     licence: str = ""
     refine: int = 0
+    cropped: bool | None = None
     cite: str = ""
     limits: tuple[str, ...] = ()
     volumes_cc: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)

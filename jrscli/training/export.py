@@ -60,6 +60,9 @@ def export(source: Path | str, folder: Path | str, details: Details) -> Model:
     if not details.volumes_cc:
         known = {name: (low, high) for name, (low, high) in content.get("volumes_cc", {}).items()}
         details = dataclasses.replace(details, volumes_cc=known)
+    if content.get("cropped", False) if details.cropped is None else details.cropped:
+        # what the network never saw must not reach it: beyond the crop it would find things that are not there
+        method.dynamic = False
     settings = content["settings"]
     return export_method(
         method,
@@ -114,7 +117,7 @@ def _graph(graph: Graph, method: Method, data: DataList, details: Details, files
     """What the card says of a graph, whose bytes go to ``files``."""
     inputs = {role: _input(role, graph, data) for role in graph.inputs}
     shape = (data.grid.size or ())[: data.grid.dims]
-    dynamic = (graph.multiple or method.multiple) if method.dynamic else None
+    dynamic = graph.multiple or (method.multiple if method.dynamic else None)
     file = f"{details.name}-{graph.name}.onnx"
     need(bool(cards.NAME.fullmatch(details.name)), f"name {details.name!r}: small letters, digits and hyphens only")
     content = files[graph.name] = onnx_bytes(graph, [spec.channels for spec in inputs.values()], shape, dynamic)

@@ -24,12 +24,14 @@ class Prepared:
     """One case on the network's grid; of a method for slices the third axis counts them.
 
     labels: label numbers, or None where the case has none. drawn: whether each foreground label was drawn in it at all.
+    cropped: whether the image is larger than the grid.
     """
 
     patient: str
     image: Float[np.ndarray, "c i j k"]
     labels: UInt8[np.ndarray, "i j k"] | None
     drawn: tuple[bool, ...] = ()
+    cropped: bool = False
 
 
 class Cases(Sequence[Prepared]):
@@ -86,7 +88,7 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
         spacing = geometry.spacing_mm
         made = follow_up(image, labels, spacing, data.range, followups, case.patient, case.made)
         image, labels = made.image, made.labels
-    return Prepared(case.patient, image, labels, drawn)
+    return Prepared(case.patient, image, labels, drawn, _beyond(volume, data))
 
 
 def grid_of(data: DataList, volume: Volume) -> Geometry:
@@ -148,6 +150,24 @@ def volumes_cc(cases: Cases) -> dict[str, tuple[float, float]]:
         for name, sizes in found.items()
         if min(sizes) > 0
     }
+
+
+LARGER = 1.1
+"""An image so many times longer than the grid along an axis is cropped; less is a margin that nobody misses."""
+
+
+def mostly_cropped(cases: Cases) -> bool:
+    """Whether most of these cases reach beyond the grid: then the network has seen, and will be used on, the crop alone."""
+    return 2 * sum(case.cropped for case in cases) > len(cases)
+
+
+def _beyond(volume: Volume, data: DataList) -> bool:
+    """Whether the image is larger than the grid."""
+    geometry = volume.geometry if data.grid.orientation is None else volume.geometry.oriented(data.grid.orientation)
+    spacing = data.grid.spacing_mm or geometry.spacing_mm
+    size = data.grid.size or geometry.shape
+    sides = list(zip(geometry.shape, geometry.spacing_mm, size, spacing, strict=True))[: data.grid.dims]
+    return any(n * mm > LARGER * m * step for n, mm, m, step in sides)
 
 
 def _three_digits(value: float) -> float:

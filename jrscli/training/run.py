@@ -20,7 +20,7 @@ from jrscli.training import checkpoint
 from jrscli.training.cases import DataList, read_data
 from jrscli.training.extents import extents
 from jrscli.training.loop import Loop, Scored, unheard
-from jrscli.training.prepared import Cases, volumes_cc
+from jrscli.training.prepared import Cases, mostly_cropped, volumes_cc
 from jrscli.training.settings import Settings, built
 from jrscli.training.template import choose_template, shipped
 
@@ -92,6 +92,7 @@ def train(
         "data": plain(listed),
         "versions": _versions(),
         # reads every case once: a file that cannot be read stops the training here and not hours later
+        "cropped": mostly_cropped(training_cases),
         "volumes_cc": {name: list(both) for name, both in volumes_cc(training_cases).items()},
     }
     resumed, template = None, None

@@ -7,9 +7,13 @@ from torch import nn
 from jrscli.errors import ModelError, WriteError
 from jrscli.recipe import Graph, Method, Stage
 from jrscli.runtime.card import Grid
-from jrscli.training.cases import DataList
+from jrscli.training.cases import DataList, read_data
 from jrscli.training.details import Details, read_details
-from jrscli.training.export import export_method, refuse_existing
+from jrscli.training.export import export, export_method, refuse_existing
+from jrscli.training.prepared import Cases, mostly_cropped
+from jrscli.training.run import train
+
+from .conftest import write_list
 
 DATA = DataList(name="d", licence="CC0-1.0", grid=Grid(size=(8, 8, 8)), labels=("background", "a"), images="*.nii")
 
@@ -87,3 +91,16 @@ def test_a_name_that_is_no_name_is_refused(tmp_path):
     with pytest.raises(ModelError) as caught:
         exported(Plain(), tmp_path / "new", name="No Name")
     assert caught.value.code == "card.invalid"
+
+
+@pytest.mark.parametrize(("size", "cropped"), [([32, 32, 32], False), ([16, 16, 16], True)])
+def test_a_network_that_saw_crops_is_used_on_crops(tmp_path, study, size, cropped):
+    grid = {"orientation": "RAS", "spacing_mm": [1, 1, 1], "size": size}
+    listed = write_list(study.parent / f"crop-{size[0]}.yaml", grid=grid)
+    assert mostly_cropped(Cases(*read_data(listed), "train")) == cropped
+    config = {"widths": [4, 6, 8], "segment_rounds": 1, "joint_rounds": 1}
+    train("siamese", listed, tmp_path / "run", config=config, training={"validation_pairs": 1})
+    made = export(tmp_path / "run", tmp_path / "models", Details("one"))
+    assert (made.card.grid.multiple is None) == cropped
+    made = export(tmp_path / "run", tmp_path / "models", Details("other", cropped=not cropped))
+    assert (made.card.grid.multiple is None) != cropped
