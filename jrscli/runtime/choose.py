@@ -18,6 +18,8 @@ from jrscli.spatial.volume import Volume
 
 Task = Literal["register", "segment"]
 SMALLEST_SHARE = 0.5
+LARGEST_CROPPED = 2.0
+"""How many times longer than the grid an image may be for a model that sees a crop of it, as it did in training."""
 """An image that fills less of the card's grid than this, along any axis, shows something else."""
 LEAST_SPREAD = 0.1
 """Grey values that span less of a window than this are in other units."""
@@ -135,7 +137,8 @@ def _fits(card: Card, size: tuple[int, int, int]) -> bool:
     if card.grid.size is None or card.grid.patch is not None:
         return True
     axes = range(2 if card.grid.dims == 2 else 3)
-    return all(SMALLEST_SHARE * card.grid.size[n] <= size[n] <= card.grid.size[n] for n in axes)
+    most = LARGEST_CROPPED if card.grid.multiple is None else 1
+    return all(SMALLEST_SHARE * card.grid.size[n] <= size[n] <= most * card.grid.size[n] for n in axes)
 
 
 def _score(card: Card, task: Task) -> float:
@@ -152,7 +155,10 @@ def _for(card: Card, images: Sequence[Subject]) -> str:
     known = [image.modality for image in images if image.modality is not None and card.modalities]
     words = [" and ".join(dict.fromkeys(known))] if known else []
     if card.grid.size is not None and card.grid.patch is None:
-        words.append(f"{_times(_natural(card, images[0].geometry))} voxels fit its {_times(card.grid.size)}")
+        size = _natural(card, images[0].geometry)
+        larger = any(n > m for n, m in zip(size, card.grid.size, strict=True)) and card.grid.dims == 3
+        seen = f"it sees {_times(card.grid.size)} of the" if larger else ""
+        words.append(f"{seen} {_times(size)} voxels".strip() + ("" if larger else f" fit its {_times(card.grid.size)}"))
     return "its card fits: " + ", ".join(words or ["any image"])
 
 

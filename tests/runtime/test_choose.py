@@ -42,6 +42,13 @@ def test_modality_and_field_of_view_decide(model):
     assert chosen(models, Subject(Geometry((12, 50, 36), np.eye(4)), "MR")) is None
 
 
+def test_a_model_that_sees_crops_takes_larger_images(model):
+    crops = [model(grid=Grid(spacing_mm=(1, 1, 1), size=(32, 48, 32)))]
+    found = choose_model(crops, "register", [Subject(SMALL, "MR")])
+    assert found.reason == "its card fits: MR, it sees 32×48×32 of the 35×50×36 voxels"
+    assert chosen(crops, Subject(LARGE, "MR")) is None
+
+
 def test_the_reason_is_told_either_way(model):
     good = choose_model([model()], "register", [Subject(SMALL, "MR")])
     assert good.reason == "its card fits: MR, 35×50×36 voxels fit its 48×64×48"
