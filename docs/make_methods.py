@@ -83,13 +83,12 @@ def _together(names: list[str], published: dict[str, dict[str, Any]]) -> str:
         "| recipe | registration alone | together | segmentation alone | together |",
         "|---|---|---|---|---|",
     ]
-    logs = {card.method: bundled_folder() / f"{card.name}-log.csv" for card in _cards()}
     for name in names:
         alone = published[name].get("alone")
-        if alone and name in logs:
-            cells = []
+        if alone:
+            joint, cells = bundled_folder() / f"{alone['model']}-log.csv", list[str]()
             for task in ("registration", "segmentation"):
-                cells += [_last(HERE / "runs" / f"{alone[task]}.csv", task), _last(logs[name], task)]
+                cells += [_last(HERE / "runs" / f"{alone[task]}.csv", task), _last(joint, task)]
             lines.append(f"| [{name}]({name}.md) | {' | '.join(cells)} |")
     lines.append("\n![Dice of the validation part over the rounds of each shipped model's training](../images/training.png)")
     return "\n".join(lines) + "\n"
