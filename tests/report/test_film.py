@@ -5,6 +5,7 @@ import pytest
 
 from jrscli.metrics.evaluation import Evaluation
 from jrscli.report.film import MOST_FRAMES, colours_of, curves_svg, film_html
+from jrscli.report.overlay import display_window
 from jrscli.report.page import Page, render
 from jrscli.report.regions import Region
 from jrscli.spatial.geometry import Geometry
@@ -45,6 +46,16 @@ def test_a_long_cine_is_thinned_and_says_so(monkeypatch):
     html = film(MOST_FRAMES + 1)
     assert html.count("<img ") == 21
     assert "Every 2. frame is shown." in html
+
+
+def test_all_frames_have_the_grey_values_of_the_drawn_one(monkeypatch):
+    windows = []
+    monkeypatch.setattr("jrscli.report.film.sheets.contour_sheet", lambda *args, window: windows.append(window) or b"jpeg")
+    hearts = [heart(n) for n in range(3)]
+    frames = [Volume(one[0].array * (n + 1), GRID) for n, one in enumerate(hearts)]
+    film_html(frames, [one[1] for one in hearts], 1)
+    # a film whose frames were each brightened by themselves would flicker
+    assert windows == [display_window(frames[1])] * 3
 
 
 def test_the_curve_passes_through_the_volumes():
