@@ -1,8 +1,8 @@
 """Write docs/methods/README.md: ``python docs/make_methods.py [--plots]``.
 
 Every number of our own on the page was written by `jrs`: the scores of the cards in models/, and the validations in the logs
-of trainings (models/NAME-log.csv, docs/methods/runs/NAME.csv). What papers say of themselves is in docs/methods/published.yaml.
-A test makes the page again. --plots also draws the curves (extra ``docs``).
+of trainings (models/NAME-log.csv, docs/methods/runs/METHOD-WAY-SEED.csv). What papers say of themselves is in
+docs/methods/published.yaml. A test makes the page again. --plots also draws the curves (extra ``docs``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import csv
 import importlib
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import yaml
@@ -20,6 +21,7 @@ from jrscli.runtime.card import Card
 from jrscli.runtime.store import bundled_folder, read_model
 
 HERE = Path(__file__).parent / "methods"
+TASKS = ("registration", "segmentation")
 CURVES = HERE.parent / "images" / "training.png"
 HEAD = """# The methods
 
@@ -75,21 +77,24 @@ def _models(names: list[str]) -> str:
 
 
 def _together(names: list[str], published: dict[str, dict[str, Any]]) -> str:
-    """Each task alone and both together, at the end of their trainings, on the validation part and the network's own grid."""
+    """Each recipe beside itself with a part left out, at the end of each training; what was not run is not in the table."""
     lines = [
         "## Together or alone\n",
-        "The same images, augmentation and steps, with the other task left out: Dice on the validation part and the network's",
-        "grid, without refinement, at the end of each training ([logs and settings](runs)).\n",
-        "| recipe | registration alone | together | segmentation alone | together |",
-        "|---|---|---|---|---|",
+        "The same images, augmentation and steps, with a part left out: Dice (mean ± standard deviation over the seeds) and",
+        "folds on the validation part and the network's own grid, without refinement, at the end of each training. [What was",
+        "left out](together.yaml), [logs and settings](runs); `python tests/benchmark/together.py` runs them.\n",
+        "| recipe | way | seeds | registration | segmentation | folds % |",
+        "|---|---|---|---|---|---|",
     ]
-    for name in names:
-        alone = published[name].get("alone")
-        if alone:
-            joint, cells = bundled_folder() / f"{alone['model']}-log.csv", list[str]()
-            for task in ("registration", "segmentation"):
-                cells += [_last(HERE / "runs" / f"{alone[task]}.csv", task), _last(joint, task)]
-            lines.append(f"| [{name}]({name}.md) | {' | '.join(cells)} |")
+    compared: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "together.yaml").read_text("utf-8"))
+    for name in [name for name in names if name in compared]:
+        for way, what in compared[name]["ways"].items():
+            logs = sorted((HERE / "runs").glob(f"{name}-{way.replace(' ', '-')}-[0-9].csv"))
+            logs += [bundled_folder() / f"{what['model']}-log.csv"] if "model" in what else []
+            if logs:
+                cells = [_over_seeds(logs, key) if what.get("task", key) == key else "" for key in TASKS]
+                folds = _over_seeds(logs, "folds") if what.get("task") != "segmentation" else ""
+                lines.append(f"| [{name}]({name}.md) | {way} | {len(logs)} | {' | '.join([*cells, folds])} |")
     lines.append("\n![Dice of the validation part over the rounds of each shipped model's training](../images/training.png)")
     return "\n".join(lines) + "\n"
 
@@ -117,8 +122,12 @@ def curve(path: Path, task: str) -> list[tuple[str, int, float]]:
     return [(row["stage"], int(row["round"]), float(row["value"])) for row in rows]
 
 
-def _last(path: Path, task: str) -> str:
-    return f"{curve(path, task)[-1][2]:.3f}"
+def _over_seeds(logs: list[Path], task: str) -> str:
+    """Of the last validations."""
+    ends = [found[-1][2] for found in (curve(path, task) for path in logs) if found]
+    if not ends:
+        return "n/a"
+    return f"{mean(ends):.3f}" + (f" ± {stdev(ends):.3f}" if len(ends) > 1 else "")
 
 
 def draw() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import runpy
 import shlex
@@ -169,3 +170,36 @@ def test_a_transform_means_the_same_in_simpleitk(oblique, blob, tmp_path, monkey
     expected = resample(blob(oblique), oblique, chain).array
     assert np.abs(expected - blob(oblique).array).max() > 50
     assert np.abs(array_from_image(names["warped"]) - expected).max() < 0.1
+
+
+def test_the_ways_of_training_that_are_compared_can_be_trained():
+    """Recipes, configs and settings of docs/methods/together.yaml exist, and every kept log is of one of them."""
+    import yaml
+
+    from jrscli import methods
+    from jrscli.training.run import method_named
+    from jrscli.training.settings import parse_settings
+
+    listed = yaml.safe_load((ROOT / "docs" / "methods" / "together.yaml").read_text("utf-8"))
+    assert set(listed) <= set(methods.names())
+    names = set()
+    for method, one in listed.items():
+        known = {field.name for field in dataclasses.fields(method_named(method).Config)}
+        assert all((ROOT / "configs" / f"{one[key]}.yaml").is_file() for key in ("data", "config"))
+        for way, what in one["ways"].items():
+            assert set(parse_settings(what.get("set", []))["config"]) <= known, (method, way)
+            names.add(f"{method}-{way.replace(' ', '-')}")
+    kept = {path.stem.rpartition("-")[0] for path in (ROOT / "docs" / "methods" / "runs").iterdir()}
+    assert kept <= names
+
+
+def test_a_row_of_the_page_is_the_mean_of_the_last_validations(tmp_path):
+    script = runpy.run_path(str(ROOT / "docs" / "make_methods.py"))
+    logs = []
+    for seed, last in enumerate((0.5, 0.7)):
+        log = tmp_path / f"{seed}.csv"
+        log.write_text(f"stage,round,what,name,value\na,1,validation,registration,0.1\na,2,validation,registration,{last}\n")
+        logs.append(log)
+    assert script["_over_seeds"](logs, "registration") == "0.600 ± 0.141"
+    assert script["_over_seeds"](logs[:1], "registration") == "0.500"
+    assert script["_over_seeds"](logs, "segmentation") == "n/a"
