@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jrscli.nn.overlap import cross_entropy, soft_dice
+from jrscli.nn.overlap import cross_entropy, merged_undrawn, soft_dice
 from jrscli.nn.similarity import local_correlation
 from jrscli.nn.smoothness import diffusion_mean
 from jrscli.nn.unet import UNet, conv_block, halving, head
@@ -175,7 +175,8 @@ class Siamese(Method):
         images, labels, known = _both(batch)
         if not bool(known.any()):
             return None
-        return self._supervision(self._segment[0](images[known]), labels[known])
+        present = torch.cat([batch.classes_present] * 2)[known]
+        return self._supervision(self._segment[0](images[known]), labels[known], present)
 
     def joint_loss(self, batch: Batch) -> Terms:
         """Similarity, smoothness, and the overlap of warped labels, in both directions; and the segmentation of both images."""
@@ -191,21 +192,23 @@ class Siamese(Method):
             "smoothness": c.smoothness * diffusion_mean(velocity),
         }
         fixed_known, moving_known = known.chunk(2)
+        present = torch.cat([batch.classes_present] * 2)
         pairs = torch.cat([fixed_known & moving_known] * 2)
         if bool(pairs.any()):
             swapped = torch.cat(labels.chunk(2)[::-1])[pairs]
-            overlap = soft_dice(warp(swapped, field[pairs]), labels[pairs], background=False)
+            overlap = soft_dice(warp(swapped, field[pairs]), labels[pairs], background=False, present=present[pairs])
             terms["overlap"] = c.overlap * overlap
         if bool(known.any()):
             logits = self._segment[0].backbone.logits(features[-1])
-            terms |= self._supervision(logits[known], labels[known])
+            terms |= self._supervision(logits[known], labels[known], present[known])
         return terms
 
-    def _supervision(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _supervision(self, logits: Tensor, labels: Tensor, present: Tensor) -> dict[str, Tensor]:
+        """present: the labels that were drawn; voxels of the others may lie in what is called background."""
         weight = self.config.supervision
         return {
-            "entropy": weight * cross_entropy(logits, labels),
-            "dice": weight * soft_dice(logits.softmax(1), labels, background=False),
+            "entropy": weight * cross_entropy(*merged_undrawn(logits, labels, present)),
+            "dice": weight * soft_dice(logits.softmax(1), labels, background=False, present=present),
         }
 
 

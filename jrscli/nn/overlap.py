@@ -50,6 +50,24 @@ def cross_entropy(
     return loss.sum(1).mean()
 
 
+def merged_undrawn(
+    logits: Float[Tensor, "b k *grid"], y: Float[Tensor, "b k *grid"], present: Bool[Tensor, "b n"]
+) -> tuple[Float[Tensor, "b k *grid"], Float[Tensor, "b k *grid"]]:
+    """Logits and labels in which the foreground classes that were never drawn in a row are part of its background.
+
+    So a voxel that nobody called an organ may be either; the classes themselves are left with no probability.
+    Source: Shi et al., Medical Image Analysis 70, 2021, doi:10.1016/j.media.2021.101979 (marginal loss).
+    """
+    if bool(present.all()):
+        return logits, y
+    drawn = present.view(*present.shape, *(1,) * (logits.ndim - 2))
+    nothing = torch.finfo(logits.dtype).min / 2
+    rest = torch.cat([logits[:, :1], logits[:, 1:].masked_fill(drawn, nothing)], dim=1)
+    seen = logits[:, 1:].masked_fill(~drawn, nothing)
+    labelled = torch.cat([y[:, :1] + (y[:, 1:] * ~drawn).sum(1, keepdim=True), y[:, 1:] * drawn], dim=1)
+    return torch.cat([rest.logsumexp(1, keepdim=True), seen], dim=1), labelled
+
+
 def rare_weights(y: Float[Tensor, "b k *grid"], most: float = 10.0) -> Float[Tensor, "k"]:
     """Weights for `cross_entropy`: the size of the largest class over that of each, at most ``most``; 1 for an absent one."""
     size = y.detach().transpose(0, 1).flatten(1).sum(1)

@@ -88,6 +88,7 @@ class Loop:
             augmentation=settings.augmentation,
             device=device,
             mixed_chance=settings.mixed_chance,
+            patients_chance=settings.patients_chance,
             cycle=settings.cycle,
             fraction=settings.fraction,
             contrast=settings.contrast,

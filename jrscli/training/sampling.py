@@ -27,6 +27,7 @@ class Sampler:
     patch: voxels of a part of the grid that is drawn instead of the whole. template: the number of the case that is it, by
     default the first labelled one.
     mixed_chance: how often a pair is one labelled and one unlabelled case, while fewer than half of the cases have labels.
+    patients_chance: how often a pair is of two patients, where second images are simulated.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Sampler:
         augmentation: Augmentation | None = None,
         device: torch.device,
         mixed_chance: float = 0.5,
+        patients_chance: float = 0.0,
         cycle: Cycle = Cycle(),
         fraction: Fraction = Fraction(),
         contrast: Contrast = Contrast(),
@@ -52,7 +54,7 @@ class Sampler:
         self.batch = batch
         self.augmentation = augmentation
         self.device = device
-        self.mixed_chance = mixed_chance
+        self.mixed_chance, self.patients_chance = mixed_chance, patients_chance
         self.rank = rank
         self.visits = cases.data.pairs == "visits"
         self.labelled = cases.labelled
@@ -73,7 +75,9 @@ class Sampler:
         if kind in ("pairs", "sequences"):
             few = 2 * len(self.labelled) < len(self.cases)
             mixed = few and rng.random() < self.mixed_chance and not self.cases.data.within_patient
-            pairs = [self._pair(rng, mixed) for _ in range(self.batch)]
+            simulated = self.cases.data.simulates
+            apart = simulated and self.patients_chance > 0 and rng.random() < self.patients_chance
+            pairs = [self._apart(rng) if apart else self._pair(rng, mixed) for _ in range(self.batch)]
             if kind == "sequences":
                 return self._sequences(pairs, generator)
         else:
@@ -98,6 +102,12 @@ class Sampler:
             )
         first = int(rng.choice(paired)) if self.visits else int(rng.integers(len(self.cases)))
         return first, int(rng.choice(self._others(first, range(len(self.cases)))))
+
+    def _apart(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Cases of two patients, whatever the data list registers."""
+        first = int(rng.integers(len(self.cases)))
+        patient = self.cases.cases[first].patient
+        return first, int(rng.choice([n for n, case in enumerate(self.cases.cases) if case.patient != patient]))
 
     def _beside(self, rng: np.random.Generator, generator: torch.Generator) -> Batch:
         """Pairs of cases whose labels are not known, where there are such, and a labelled image of another patient for each."""
@@ -154,7 +164,7 @@ class Sampler:
         images, labels, known = self._stack(fixed, heights, generator, place)
         if moving is None:
             return self._finished(self._common(images, labels, fixed), generator)
-        if self.cases.data.simulates:
+        if self.cases.data.simulates and moving == fixed:
             return self._finished(self._simulated(images, labels, fixed, generator), generator)
         if place is not None and at_first is not None:
             place.set_state(at_first)  # two visits are moved alike: what lies between them is the patient's own motion

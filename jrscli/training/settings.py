@@ -24,6 +24,7 @@ class Settings:
     validate_every, checkpoint_every: steps of an optimiser; both happen at the end of a round, and at the end of each stage.
     validation_pairs: how many pairs are registered each time.
     mixed_chance: how often a pair is one labelled and one unlabelled case, while fewer than half of the cases have labels.
+    patients_chance: how often a pair is of two patients, where the data list simulates second images.
     cycle: how a method that learns from sequences gets them. fraction, contrast: how the second image is made where the data
     list has it simulated. patch: voxels of a part of the grid drawn at each step; without it the whole grid.
     tensorboard: whether the log is also written as TensorBoard curves.
@@ -38,6 +39,7 @@ class Settings:
     checkpoint_every: int = 100
     validation_pairs: int = 18
     mixed_chance: float = 0.5
+    patients_chance: float = 0.0
     tensorboard: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
     cycle: Cycle = field(default_factory=Cycle)
@@ -48,7 +50,7 @@ class Settings:
     def __post_init__(self) -> None:
         need(self.batch > 0 and self.clip > 0, "batch and clip must be positive")
         need(self.validate_every > 0 and self.checkpoint_every > 0, "validate_every and checkpoint_every are at least 1")
-        need(0 <= self.mixed_chance <= 1, "mixed_chance is 0 … 1")
+        need(0 <= self.mixed_chance <= 1 and 0 <= self.patients_chance <= 1, "mixed_chance and patients_chance are 0 … 1")
         need(self.patch is None or min(self.patch) > 0, "patch is three numbers of voxels")
         need(self.precision in ("float32", "bfloat16", "float16"), "precision is float32, bfloat16 or float16")
 

@@ -62,5 +62,18 @@ def test_only_labels_that_exist_are_used(method, knows_fixed, knows_moving, term
     assert all(bool(torch.isfinite(value)) for value in found.values())
 
 
+def test_a_label_that_was_not_drawn_costs_nothing(method, batch):
+    """Whatever the label arrays say of it: there or not, the losses are the same."""
+    given = replace(batch(), classes_present=torch.tensor([[True, False]]))
+    cleared = [torch.cat([y[:, :1] + y[:, 2:], y[:, 1:2], 0 * y[:, 2:]], 1) for y in (given.fixed_labels, given.moving_labels)]
+    other = replace(given, fixed_labels=cleared[0], moving_labels=cleared[1])
+    one, two = method.joint_loss(given), method.joint_loss(other)
+    for name, value in one.items():
+        assert float(value.detach()) == pytest.approx(float(two[name].detach()), rel=1e-5), name
+    alone = method.segmentation_loss(given)
+    assert float(alone["entropy"].detach()) == pytest.approx(float(one["entropy"].detach()), rel=1e-5)
+    assert float(alone["dice"].detach()) == pytest.approx(float(one["dice"].detach()), rel=1e-5)
+
+
 def test_no_labels_no_segmentation_step(method, batch):
     assert method.segmentation_loss(batch(False, False)) is None

@@ -12,6 +12,7 @@ from jrscli.nn.overlap import (
     centroid_distance,
     confidence_weighted_cross_entropy,
     cross_entropy,
+    merged_undrawn,
     rare_weights,
     rectified_cross_entropy,
     region_consistency,
@@ -47,6 +48,25 @@ def test_a_class_that_was_never_drawn_has_no_weight_and_no_gradient():
     soft_dice(p, y, present=torch.tensor([[True, False]])).backward()
     assert float(p.grad[:, 2].abs().max()) == 0
     assert float(p.grad[:, 1].abs().min()) > 0
+
+
+def test_what_was_never_drawn_may_lie_in_the_background_or_not():
+    y = blocks()
+    sure = 30 * y  # class 2 is found, though in this row it counts as not drawn: nothing to learn
+    present = torch.tensor([[True, False]])
+    undrawn = torch.cat([y[:, :1] + y[:, 2:], y[:, 1:2], torch.zeros_like(y[:, 2:])], dim=1)
+    for labels in (y, undrawn):
+        logits, target = merged_undrawn(sure, labels, present)
+        assert float(cross_entropy(logits, target)) == pytest.approx(0, abs=1e-6)
+        assert torch.equal(target, undrawn)
+    assert float(cross_entropy(sure, undrawn)) > 5
+    weak = torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    cross_entropy(*merged_undrawn(weak, y, present)).backward()
+    assert bool(torch.isfinite(weak.grad).all())
+    p = weak.detach().softmax(1)
+    by_hand = -(undrawn[:, 0] * (p[:, 0] + p[:, 2]).log() + y[:, 1] * p[:, 1].log()).mean()
+    assert float(cross_entropy(*merged_undrawn(weak, y, present)).detach()) == pytest.approx(float(by_hand), rel=1e-5)
+    assert merged_undrawn(weak, y, torch.ones(1, 2, dtype=torch.bool))[0] is weak
 
 
 def test_half_overlap_by_hand():

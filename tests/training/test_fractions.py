@@ -11,6 +11,7 @@ from jrscli.training.cases import read_data
 from jrscli.training.patches import middle_of
 from jrscli.training.prepared import Cases, volumes_cc
 from jrscli.training.sampling import Sampler
+from jrscli.training.settings import Settings
 from jrscli.training.simulated.fractions import Contrast, Fraction, random_motion, recoloured, simulated_pair
 from jrscli.training.validate import Examples, determinant, hard_dice, validate, validation_pairs
 
@@ -103,6 +104,21 @@ def test_validation_knows_the_error_in_mm(study):
     assert found["error_mm"] > 0.5
     still = Examples(validation, CPU, fraction=STILL)
     assert validate(method, still, pairs)["registration"] == 1
+
+
+def test_some_pairs_may_be_of_two_patients(study):
+    drawn = sampler(study, changes={"pairs": "fractions"}, patients_chance=0.4, fraction=STILL)
+    apart = 0
+    for n in range(30):
+        one = drawn.draw("pairs", 0, n, 0, 0)
+        same = torch.allclose(one.fixed_labels, one.moving_labels, atol=1e-4)
+        assert same == (one.true_displacement is not None)
+        apart += not same
+    assert 4 < apart < 22
+    never = sampler(study, changes={"pairs": "fractions"})
+    assert all(never.draw("pairs", 0, n, 0, 0).true_displacement is not None for n in range(8))
+    with pytest.raises(PlainError, match="patients_chance"):
+        Settings(patients_chance=1.5)
 
 
 def test_images_come_in_the_range_of_the_data_list(study):
