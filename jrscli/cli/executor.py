@@ -37,8 +37,18 @@ def executor_for(asked: Asked, talk: Talk) -> Executor:
         from jrscli.cohort.pool import Pool
 
         environment = dict.fromkeys(_THREADS, str(asked.threads_each)) if asked.threads_each else {}
-        jobs = asked.jobs or 1
-        return Pool(do_case, jobs, gigabytes_free(), asked.timeout_per_case, asked.retries, environment, quiet=quiet)
+        # beside the case that computes a second one reads or writes; what was limited to one case or one core stays so
+        ahead = asked.jobs is None and asked.timeout_per_case is None and asked.threads != 1 and (os.cpu_count() or 1) > 1
+        return Pool(
+            do_case,
+            2 if ahead else asked.jobs or 1,
+            gigabytes_free(),
+            asked.timeout_per_case,
+            asked.retries,
+            environment,
+            quiet=quiet,
+            turns=ahead,
+        )
 
     from jrscli.cli.batch_words import option_words
     from jrscli.cohort.dask_pool import DaskPool, connected

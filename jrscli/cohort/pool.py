@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any, Protocol
 
 from jrscli.cohort.worker import GRACE_SECONDS, Work, Worker, end_workers, start_worker
+from jrscli.turn import FILE as TURN_FILE
 
 _HEARTBEAT_SECONDS = 0.5
 
@@ -72,7 +75,7 @@ class Pool:
     """Processes for tasks. gigabytes: what all tasks that run at once may take; one alone runs even where it needs all of it.
 
     timeout: seconds for one task, None for no limit. retries: how often a lost task is tried again. environment: set in each
-    worker before anything is imported there.
+    worker before anything is imported there. turns: of several workers one computes at a time (`jrscli.turn`).
     """
 
     work: Work
@@ -82,18 +85,25 @@ class Pool:
     retries: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     quiet: bool = True
+    turns: bool = False
     _seats: list[_Seat] = field(default_factory=list, init=False)
     _made: int = field(default=0, init=False)
+    _shared: dict[str, str] = field(default_factory=dict, init=False)
 
     def run(self, tasks: Sequence[Task]) -> Generator[Event]:
         """Do all tasks and tell what happens. Closing the iterator (or an exception in its user) ends the workers."""
         waiting: list[tuple[Task, int]] = [(task, 1) for task in tasks]
-        try:
-            while waiting or any(seat.task for seat in self._seats):
-                yield from self._start(waiting)
-                yield from self._listen(waiting)
-        finally:
-            self._end()
+        with tempfile.TemporaryDirectory(prefix="jrs-") as folder:
+            if self.turns:
+                by = Path(folder) / "turn"
+                by.touch()
+                self._shared = {TURN_FILE: str(by)}
+            try:
+                while waiting or any(seat.task for seat in self._seats):
+                    yield from self._start(waiting)
+                    yield from self._listen(waiting)
+            finally:
+                self._end()
 
     def _start(self, waiting: list[tuple[Task, int]]) -> Iterator[Event]:
         while waiting:
@@ -151,7 +161,7 @@ class Pool:
 
     def _new_seat(self) -> _Seat:
         self._made += 1
-        seat = _Seat(start_worker(self.work, self._made, self.environment, quiet=self.quiet))
+        seat = _Seat(start_worker(self.work, self._made, {**self.environment, **self._shared}, quiet=self.quiet))
         self._seats.append(seat)
         return seat
 

@@ -13,6 +13,7 @@ from jrscli.roles import output_name
 from jrscli.runtime.card_graph import Graph
 from jrscli.runtime.providers import load_session
 from jrscli.runtime.store import Model
+from jrscli.turn import turn
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 
@@ -59,7 +60,8 @@ class Session:
             array = np.asarray(inputs[role])
             feed[role] = np.ascontiguousarray(array[..., 0] if self._flat else array, self._types[role])
         try:
-            found = self._session.run(self._outputs, feed)
+            with turn():
+                found = self._session.run(self._outputs, feed)
         except Exception as error:
             raise _failed(error, self.graph.file) from None
         arrays = (np.asarray(array, np.float32) for array in found)

@@ -14,6 +14,7 @@ from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.structures import StructureSet
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
+from jrscli.turn import turn
 from jrscli.workflows.contours import labels_of_structures
 from jrscli.workflows.guides import Drawn, Points, check_sides, guidance_of
 from jrscli.workflows.organs import numbered_as
@@ -103,19 +104,20 @@ def register(
 
     if threads:
         use_threads(threads)
-    found = optimise(
-        fixed,
-        moving,
-        preset=preset,
-        init=init,
-        linear_only=linear_only,
-        fixed_weight=_weight(fixed_mask, "fixed"),
-        moving_weight=_weight(moving_mask, "moving"),
-        guidance=guidance,
-        device=device,
-        seed=seed,
-        progress=progress,
-    )
+    with turn():
+        found = optimise(
+            fixed,
+            moving,
+            preset=preset,
+            init=init,
+            linear_only=linear_only,
+            fixed_weight=_weight(fixed_mask, "fixed"),
+            moving_weight=_weight(moving_mask, "moving"),
+            guidance=guidance,
+            device=device,
+            seed=seed,
+            progress=progress,
+        )
     linear = found.linear.affine
     if found.displacement is None or found.inverse is None:
         transform, inverse = Transform((linear,)), Transform((linear.inverse(),))

@@ -17,6 +17,7 @@ from jrscli.runtime.probabilities import Probabilities
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
+from jrscli.turn import turn, waited
 from jrscli.workflows.registration import Registration, Step, registration_of
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ def _start(
         return AffineTransform.about(np.eye(3), np.zeros(3), moving.geometry.centre_mm - fixed.geometry.centre_mm), None
     from jrscli.engine.pair import optimise
 
-    linear = optimise(fixed, moving, init=init, linear_only=True, seed=seed, device=device, progress=progress).linear
+    with turn():
+        linear = optimise(fixed, moving, init=init, linear_only=True, seed=seed, device=device, progress=progress).linear
     return linear.affine, linear.failed
 
 
@@ -156,17 +158,18 @@ def _refined(
 
     pair = found.pair
     progress("refine", 0, steps)
-    array = refine(
-        found.array,
-        pair.fixed[0],
-        pair.moving[0],
-        pair.fixed_grid,
-        steps=steps,
-        guidance=guidance,
-        maps=(found.maps["fixed"], found.maps["moving"]) if found.maps else None,
-        device=device,
-        tick=tick,
-    )
+    with turn():
+        array = refine(
+            found.array,
+            pair.fixed[0],
+            pair.moving[0],
+            pair.fixed_grid,
+            steps=steps,
+            guidance=guidance,
+            maps=(found.maps["fixed"], found.maps["moving"]) if found.maps else None,
+            device=device,
+            tick=tick,
+        )
     progress("refine", steps, steps)
     return replace(found, array=array, inverse=None)
 
@@ -200,10 +203,10 @@ class Clock:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self._since = time.perf_counter()
+        self._since = time.perf_counter() - waited()
 
     def end(self, name: str, **facts: float | str | int) -> None:
-        """Note a step that has ended now, with what it found."""
-        now = time.perf_counter()
+        """Note a step that has ended now, with what it found. What it waited for others does not count."""
+        now = time.perf_counter() - waited()
         self.steps.append(Step(name, round(now - self._since, 3), facts))
         self._since = now

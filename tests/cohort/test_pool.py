@@ -32,7 +32,7 @@ def work(task, tell):
         time.sleep(60)
     if kind == "say":
         print("noise")
-    return os.getpid(), os.environ.get("JRS_TOY")
+    return os.getpid(), os.environ.get("JRS_TOY") or os.environ.get("JRS_TURN_FILE")
 """
 
 
@@ -99,3 +99,12 @@ def test_giving_up_ends_the_worker(work: Callable[..., Any], tmp_path: Path) -> 
     if children.exists():
         names = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()]
         assert not any(b"spawn_main" in name for name in names)
+
+
+def test_workers_that_take_turns_share_one_file(work: Callable[..., Any]) -> None:
+    found = [event.result for event in told(Pool(work, jobs=2, turns=True), ("say", 0), ("say", 0)) if event.kind == "done"]
+    assert len({path for _, path in found}) == 1
+    assert found[0][1]
+    assert not Path(found[0][1]).exists()
+    alone = [event.result for event in told(Pool(work, jobs=2), ("say", 0)) if event.kind == "done"]
+    assert alone[0][1] is None
