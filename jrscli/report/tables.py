@@ -23,6 +23,7 @@ _ONLY_IN_FILES = (
     "apl_poly.v1(%",
     "sdlogj_",
     "bending",
+    "slip",
     "inverse_consistency.v1(mean",
     "inverse_consistency.v1(outside",
 )

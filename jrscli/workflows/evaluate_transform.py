@@ -11,6 +11,7 @@ from jrscli.errors import UsageError
 from jrscli.metrics import deformation, landmarks, smoothness
 from jrscli.metrics.contour_checks import is_body
 from jrscli.metrics.evaluation import Evaluation, Row
+from jrscli.metrics.slip import slip
 from jrscli.metrics.value import Value
 from jrscli.progress import Progress, silent
 from jrscli.spatial.displacement import DisplacementField
@@ -127,6 +128,8 @@ def evaluate_field(
             smoothness.sdlogj_l2r(dense, mask),
             smoothness.bending(dense, mask),
         ]
+        if mask is not None:
+            values += slip(dense, mask)
         if inverse is not None:
             errors = deformation.inverse_consistency(chain, inverse, geometry, moving or geometry, mask, stride=stride)
             if moving is not None and mask is None:
