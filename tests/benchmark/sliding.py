@@ -4,8 +4,8 @@
         --case patient101 --picture docs/images/sliding.png
 
 PAIRS is one set as compare_pairs.py takes it, RUNS the folder of that set under its ``--out``. The table holds ``slip.v1`` of
-each structure, across its border and beside it, over all pairs. The picture (extra ``docs``) shows one slice of one fixed image:
-above, the displacement along each border's direction; below, how much neighbouring voxels differ in it.
+each structure, across its border and beside it, over all pairs. The picture (extra ``docs``) shows one slice of one fixed
+image: above, the displacement within the slice; below, how much it changes from voxel to voxel.
 """
 
 from __future__ import annotations
