@@ -4,8 +4,9 @@
 
 PAIRS holds folders with a ``manifest.json``: ``{"set": …, "start": "affine" | "rigid", "cases": [{"id", "fixed", "moving",
 "fixed_labels", "moving_labels", "label_ids", "roi", "true_field"?}, …]}``, paths below that folder. A method is ``jrs`` with
-any options of ``jrs register``, or a name of peers.py. ``{fixed_labels}`` and ``{moving_labels}`` stand for the
-paths of the case, ``{fixed_labels:1,3}`` for a copy with these labels alone: ``jrs --fixed-labels {fixed_labels:1}
+any options of ``jrs register``, or a name of peers.py (run by the interpreter that JRS_PEERS_PYTHON names, where that is set:
+ANTs and elastix want an environment of their own). ``{fixed_labels}`` and ``{moving_labels}`` stand for the paths of the case,
+``{fixed_labels:1,3}`` for a copy with these labels alone: ``jrs --fixed-labels {fixed_labels:1}
 --moving-labels {moving_labels:1}`` is guided by label 1, and ``--score 2`` scores what did not guide. Every run is a child
 process on one thread; what is there already is not computed again. Labels are warped by nearest neighbour through the written
 field, the same for everybody.
@@ -89,7 +90,8 @@ def run(method: str, case: Mapping[str, str], base: Path, out: Path, kind: str) 
         options = ["-o", str((out / "jrs").resolve()), "--exist", "overwrite", "--write-field", field, "-q"]
         command = [sys.executable, "-m", "jrscli", "register", *images, *words[1:], *options]
     else:
-        command = [sys.executable, str(Path(__file__).with_name("peers.py")), words[0], *images, field, kind]
+        python = os.environ.get("JRS_PEERS_PYTHON", sys.executable)
+        command = [python, str(Path(__file__).with_name("peers.py")), words[0], *images, field, kind]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
     began = time.perf_counter()
     with (out / "log.txt").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as child:
