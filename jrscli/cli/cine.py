@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jrscli.cli.model_choice import note_device, note_model
 from jrscli.cli.privacy import Privacy
-from jrscli.cli.register import describe, failure_of
+from jrscli.cli.register import describe_all, failure_of
 from jrscli.cli.run import Results, Run, default_folder
 from jrscli.cli.talk import Talk
 
@@ -55,8 +55,11 @@ def carry_through(
             carried = propagate_cine(found.frames, drawn, frame, model=predictor, progress=talk, **settings)
             note_device(run, predictor)
             made = [registration for registration in carried.registrations if registration is not None]
-            for registration in made:
-                describe(run, registration, "auto")
+            describe_all(run, made)
+            talk.say(
+                f"{len(made)} frames in {run.record.seconds():.1f} s   folds at most {run.record.facts['folding_percent']:.3g} %   "
+                f"inverse consistency p95 at most {run.record.facts['inverse_consistency_p95_mm']:.2f} mm"
+            )
             failures = [registration.failed for registration in made if registration.failed]
             run.record.facts["frames"] = len(found.frames)
             write_label_frames(carried.labels, results.add("labels", "seg_space-frames.nii.gz"))

@@ -211,26 +211,32 @@ def register(
 
 def describe(run: Run, registration: Registration, init: str) -> None:
     """Say and record what came out."""
-    for step in registration.steps:
-        run.record.add_step(step.name, step.seconds, step.facts)
-        run.talk.detail(f"{step.name}  {step.seconds:.1f} s")
-    run.record.facts |= {
-        "init": registration.init,
-        "folding_percent": registration.folding_percent,
-        "jacobian_min": registration.jacobian_min,
-        "jacobian_max": registration.jacobian_max,
-        "inverse_consistency_p95_mm": registration.inverse_consistency_p95_mm,
-        "inverse_consistency_max_mm": registration.inverse_consistency_max_mm,
-    }
-    if registration.failed:
-        run.record.status, run.record.code = "failed", "register.failed"
-    run.talk.close_bar()
+    describe_all(run, [registration])
     best = " (auto: the best of several)" if init == "auto" and not registration.model else ""
     run.talk.say(f"start {registration.init}{best}")
     run.talk.say(
         f"done in {run.record.seconds():.1f} s   folds {registration.folding_percent:.3g} %   "
         f"inverse consistency p95 {registration.inverse_consistency_p95_mm:.2f} mm"
     )
+
+
+def describe_all(run: Run, found: Sequence[Registration]) -> None:
+    """Record what came out of one or many; of many the worst of each figure. Only the steps are said, if details are."""
+    for registration in found:
+        for step in registration.steps:
+            run.record.add_step(step.name, step.seconds, step.facts)
+            run.talk.detail(f"{step.name}  {step.seconds:.1f} s")
+    run.record.facts |= {
+        "init": found[0].init,
+        "folding_percent": max(one.folding_percent for one in found),
+        "jacobian_min": min(one.jacobian_min for one in found),
+        "jacobian_max": max(one.jacobian_max for one in found),
+        "inverse_consistency_p95_mm": max(one.inverse_consistency_p95_mm for one in found),
+        "inverse_consistency_max_mm": max(one.inverse_consistency_max_mm for one in found),
+    }
+    if any(one.failed for one in found):
+        run.record.status, run.record.code = "failed", "register.failed"
+    run.talk.close_bar()
 
 
 def write_registration(

@@ -38,7 +38,7 @@ class Row:
     @property
     def title(self) -> str:
         """The name, with the case in front where there is one."""
-        return f"{self.case} {self.name}" if self.case else self.name
+        return f"{self.case}, {self.name}" if self.case else self.name
 
     @property
     def status(self) -> str:

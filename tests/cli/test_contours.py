@@ -75,6 +75,8 @@ def test_a_cine_gets_the_labels_of_one_frame(
     seg = files.folder / "fixed-seg.nii.gz"
     said = jrs("propagate-contours", tmp_path / "cine.nii.gz", seg, "--labelled-frame", "2", "-o", tmp_path / "out")
     assert said.code == 0, said.err
+    assert said.err.count("folds") == 1
+    assert "2 frames in" in said.err
     assert nib.load(said.paths["labels"]).shape == (*files.fixed.shape, 3)
     assert nib.load(said.paths["labels"]).get_data_dtype() == np.uint8
     frames, _ = read_frames(said.paths["labels"])
