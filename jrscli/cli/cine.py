@@ -56,9 +56,10 @@ def carry_through(
             note_device(run, predictor)
             made = [registration for registration in carried.registrations if registration is not None]
             describe_all(run, made)
+            worst = run.record.facts
             talk.say(
-                f"{len(made)} frames in {run.record.seconds():.1f} s   folds at most {run.record.facts['folding_percent']:.3g} %   "
-                f"inverse consistency p95 at most {run.record.facts['inverse_consistency_p95_mm']:.2f} mm"
+                f"{len(made)} frames in {run.record.seconds():.1f} s   folds at most {worst['folding_percent']:.3g} %   "
+                f"inverse consistency p95 at most {worst['inverse_consistency_p95_mm']:.2f} mm"
             )
             failures = [registration.failed for registration in made if registration.failed]
             run.record.facts["frames"] = len(found.frames)
