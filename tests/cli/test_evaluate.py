@@ -203,10 +203,10 @@ def test_folders_are_compared_case_by_case(jrs, tmp_path):
     document = json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert document["cases"] == 3
     assert len(document["structures"]) == 9
-    assert document["summary"]["dice.v1"]["worst"] == "case1 Bladder"
+    assert document["summary"]["dice.v1"]["worst"] == "case1, Bladder"
     assert document["summary_by_structure"]["Bladder"]["dice.v1"]["n"] == 3
     assert len(document["summary"]["dice.v1"]["ci95"]) == 2
-    assert any(line.startswith("case1 Bladder") for line in said.out.splitlines())
+    assert any(line.startswith("case1, Bladder") for line in said.out.splitlines())
     (tmp_path / "found" / "case1.nii.gz").unlink()
     jrs("evaluate", tmp_path / "truth", tmp_path / "found").failed_with(4, "evaluate.cases")
 

@@ -20,7 +20,7 @@ def cavity(length: int, *, number: int = 3) -> LabelMap:
 
 def test_each_frame_has_its_rows_and_the_beat_its_volumes():
     labels, beat = evaluate_frames([cavity(16), cavity(12), cavity(8)], [cavity(16), cavity(11), cavity(10)])
-    assert [row.title for row in labels.rows] == [f"frame {n} left ventricle" for n in range(3)]
+    assert [row.title for row in labels.rows] == [f"frame {n}, left ventricle" for n in range(3)]
     assert labels.rows[0].values["dice.v1"].value == 1
     row = beat.row("left ventricle")
     assert row.values["ejection_fraction.v1(reference)"].value == pytest.approx(50)
