@@ -111,8 +111,9 @@ def _cases(model: Model, data: Path, part: str) -> tuple[list[Case], list[str], 
     """(the labelled cases of one part, each read when it is asked for, and kept; whose they are; what is registered)."""
     from functools import cache, partial
 
-    from jrscli.io import read_image, read_labels
+    from jrscli.training.cases import Case as Listed
     from jrscli.training.cases import read_data
+    from jrscli.training.prepared import source_of
 
     beside = model.folder / f"{model.card.name}-data.yaml"
     if data.is_dir() and not beside.is_file():
@@ -124,8 +125,10 @@ def _cases(model: Model, data: Path, part: str) -> tuple[list[Case], list[str], 
     listed, cases = read_data(beside, root=data) if data.is_dir() else read_data(data)
     chosen = [case for case in cases if case.part == part and case.labels is not None]
 
-    def load(image: Path, labels: Path) -> tuple[Volume, LabelMap]:
-        return read_image(image).volume, read_labels(labels)
+    def load(case: Listed) -> tuple[Volume, LabelMap]:
+        image, labels = source_of(listed, case)
+        assert labels is not None
+        return image, labels
 
-    loaders: list[Case] = [cache(partial(load, case.image, case.labels)) for case in chosen if case.labels is not None]
+    loaders: list[Case] = [cache(partial(load, case)) for case in chosen]
     return loaders, [case.patient for case in chosen], listed.pairs

@@ -273,10 +273,15 @@ def _by_contrast(data: DataList, name: str) -> list[str]:
 
 
 def _matches(base: Path, pattern: str) -> Mapping[str, Path]:
-    """Files by what the ``*`` of the pattern stands for."""
-    before, after = Path(pattern).name.split("*") if "*" in Path(pattern).name else ("", "")
-    found = {file.name[len(before) : len(file.name) - len(after)]: file for file in sorted(base.glob(pattern))}
-    return {patient: file for patient, file in found.items() if not file.name.startswith("._")}
+    """Files and folders by what the ``*`` of the pattern stands for, in whatever part of the path it is."""
+    at, part = next((n, part) for n, part in enumerate(Path(pattern).parts) if "*" in part)
+    before, after = part.split("*")
+    found = {}
+    for file in sorted(base.glob(pattern)):
+        name = file.relative_to(base).parts[at]
+        if not (file.name.startswith("._") or name.startswith(".")):
+            found[name[len(before) : len(name) - len(after)]] = file
+    return found
 
 
 def _few_shot(data: DataList, cases: list[Case]) -> list[Case]:

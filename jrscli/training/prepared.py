@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jrscli.errors import InputError
-from jrscli.io import read_image, read_labels
+from jrscli.io import read_image
 from jrscli.runtime.prepare import mass_centre, network_grid, prepared
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample_labels
 from jrscli.spatial.volume import LabelMap, Volume
 from jrscli.training.cases import Case, DataList
+from jrscli.training.drawn import read_drawn
 from jrscli.training.simulated.contact import frame
 from jrscli.training.simulated.followups import follow_up
 
@@ -104,19 +105,9 @@ def source_of(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
     if contact is not None and case.made is not None:
         image, labels = frame(contact, contact.names().index(case.patient), case.made, _of_grid(data))
         return image, None if case.labels is None else labels
-    labels_of = read_labels(case.labels) if case.labels is not None and data.labels else None
-    image = replace(read_image(case.image).volume, others=tuple(read_image(other).volume for other in case.others))
-    return image, labels_of if labels_of is None else merged_labels(labels_of, data)
-
-
-def merged_labels(labels: LabelMap, data: DataList) -> LabelMap:
-    """The labels by their numbers in the data list."""
-    if not data.merge:
-        return labels
-    out = np.zeros(labels.array.shape, np.uint32)
-    for n, name in enumerate(data.labels[1:], start=1):
-        out[np.isin(labels.array, data.merge[name])] = n
-    return LabelMap(out, labels.geometry)
+    read = read_image(case.image)
+    labels_of = read_drawn(case.labels, read, data) if case.labels is not None and data.labels else None
+    return replace(read.volume, others=tuple(read_image(other).volume for other in case.others)), labels_of
 
 
 def _of_grid(data: DataList) -> Geometry:
