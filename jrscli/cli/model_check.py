@@ -12,8 +12,6 @@ from jrscli.errors import ModelError, UsageError
 if TYPE_CHECKING:
     from jrscli.runtime.card import Score
     from jrscli.runtime.store import Model
-    from jrscli.spatial.volume import LabelMap, Volume
-    from jrscli.workflows.model_scores import Case
 
 TOLERANCE = 1e-3
 
@@ -44,6 +42,7 @@ def check_scores(talk: Talk, model: Model, data: Path, *, device: str, threads: 
 
     Raises ModelError `model.scores` where one differs by more than 0.001.
     """
+    from jrscli.cli.model_score import cases_of, use_threads
     from jrscli.runtime.predict import Predictor
     from jrscli.workflows.model_scores import registration_scores, scored_pairs, segmentation_scores, visit_pairs
 
@@ -51,11 +50,11 @@ def check_scores(talk: Talk, model: Model, data: Path, *, device: str, threads: 
     if not model.card.scores:
         raise ModelError(f"the card of {model.title} holds no scores", code="model.scores", hint="choose another model")
     predictor = Predictor(model, device=device, threads=threads)
-    _use_threads(threads)
+    use_threads(threads)
     found: dict[str, Any] = {}
     worst = 0.0
     for name, scores in model.card.scores.items():
-        cases, patients, kind = _cases(model, data, scores.split)
+        cases, patients, kind, _ = cases_of(model, data, scores.split)
         measured: dict[str, dict[str, float]] = {}
         if scores.registration:
             count = scores.registration.n
@@ -98,37 +97,3 @@ def _refinements(model: Model, score: Score) -> list[tuple[str, int]]:
         elif metric.startswith("dice_refine_") and metric.removeprefix("dice_refine_").isdigit():
             found.append((metric, int(metric.removeprefix("dice_refine_"))))
     return found
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads:
-        import SimpleITK as sitk
-
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
-
-
-def _cases(model: Model, data: Path, part: str) -> tuple[list[Case], list[str], str]:
-    """(the labelled cases of one part, each read when it is asked for, and kept; whose they are; what is registered)."""
-    from functools import cache, partial
-
-    from jrscli.training.cases import Case as Listed
-    from jrscli.training.cases import read_data
-    from jrscli.training.prepared import source_of
-
-    beside = model.folder / f"{model.card.name}-data.yaml"
-    if data.is_dir() and not beside.is_file():
-        raise UsageError(
-            f"no data list {beside.name} lies beside the card",
-            code="usage.data",
-            hint="give a data list (YAML) in place of the folder",
-        )
-    listed, cases = read_data(beside, root=data) if data.is_dir() else read_data(data)
-    chosen = [case for case in cases if case.part == part and case.labels is not None]
-
-    def load(case: Listed) -> tuple[Volume, LabelMap]:
-        image, labels = source_of(listed, case)
-        assert labels is not None
-        return image, labels
-
-    loaders: list[Case] = [cache(partial(load, case)) for case in chosen]
-    return loaders, [case.patient for case in chosen], listed.pairs

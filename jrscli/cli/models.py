@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jrscli.cli import options
+from jrscli.cli import model_choice, options
 from jrscli.cli.plain import PlainCommand
 from jrscli.cli.talk import Talk
 from jrscli.errors import Notice
@@ -128,6 +128,46 @@ def verify(
             raise broken[0]
         found = [check(talk, model, device=device, threads=threads) for model in models]
         talk.finish({"models": found})
+
+
+@commands.command(cls=PlainCommand)
+def score(
+    name: Name,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A data list, or the data set's folder.", show_default=False)],
+    part: Annotated[options.Part, typer.Option("--part", help="Whose images.")] = options.Part.test,
+    pairs: Annotated[int, typer.Option("--pairs", min=1, help="So many pairs are registered at most.")] = 40,
+    refine: model_choice.Refine = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    json: options.Json = False,
+    progress: options.Progress = options.ProgressKind.auto,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Measure a model on labelled images: what its card should say under scores, as YAML.
+
+    Choose settings on the validation part; score the test part once.
+
+    Examples:
+
+      jrs models score my-model data.yaml --part validation
+
+      jrs models score my-model.yaml data.yaml > scores.yaml
+    """
+    from jrscli.cli.model_score import measure
+    from jrscli.runtime.store import find_model
+
+    with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
+        model = find_model(name)
+        found = measure(talk, model, data, part.value, pairs, refine, device=device, threads=threads)
+        if json:
+            talk.finish({"name": model.card.name, "sha256": model.sha256, "scores": found})
+        else:
+            import yaml
+
+            typer.echo(yaml.safe_dump({"scores": found}, sort_keys=False, allow_unicode=True), nl=False)
+            talk.finish({})
 
 
 @commands.command("import", cls=PlainCommand)

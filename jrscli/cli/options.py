@@ -20,6 +20,13 @@ class ExistRule(StrEnum):
     error = "error"
 
 
+class Part(StrEnum):
+    """Whose images, of a data list."""
+
+    validation = "validation"
+    test = "test"
+
+
 class ProgressKind(StrEnum):
     """How progress is shown."""
 

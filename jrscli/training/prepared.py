@@ -110,6 +110,17 @@ def source_of(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
     return replace(read.volume, others=tuple(read_image(other).volume for other in case.others)), labels_of
 
 
+def labelled_source(data: DataList, case: Case) -> tuple[Volume, LabelMap]:
+    """Image and labels of a labelled case, without labels that are not to be trusted in it."""
+    image, labels = source_of(data, case)
+    assert labels is not None
+    drawn = data.drawn(case.patient, labels.numbers())
+    wrong = [n for n, there in enumerate(drawn, start=1) if not there]
+    if wrong:
+        labels = LabelMap(np.where(np.isin(labels.array, wrong), 0, labels.array), labels.geometry, labels.names)
+    return image, labels
+
+
 def _of_grid(data: DataList) -> Geometry:
     """A grid of one slice as the data list has it, for images that lie nowhere."""
     i, j, _ = data.grid.size or (1, 1, 1)

@@ -51,17 +51,28 @@ def registration_scores(
 
 
 def segmentation_scores(predictor: Predictor, cases: Sequence[Case], progress: Progress = silent) -> dict[str, float]:
-    """``dice`` (mean over labels and cases)."""
-    scores = []
+    """``dice``: the mean over cases of the mean over their labels."""
+    found = segmentation_dice(predictor, cases, progress)
+    return {"dice": float(np.mean([np.mean(list(one.values())) for one in found]))}
+
+
+def segmentation_dice(predictor: Predictor, cases: Sequence[Case], progress: Progress = silent) -> list[dict[int, float]]:
+    """The Dice of every label that a case has, case by case."""
+    found = []
     for n, case in enumerate(cases):
         progress("segmentation", n, len(cases))
         image, labels = case()
-        scores.append(mean_dice(labels, segment_by_model(image, predictor).labels, len(predictor.card.labels)))
+        found.append(label_dice(labels, segment_by_model(image, predictor).labels, len(predictor.card.labels)))
     progress("segmentation", len(cases), len(cases))
-    return {"dice": float(np.mean(scores))}
+    return found
+
+
+def label_dice(truth: LabelMap, found: LabelMap, labels: int) -> dict[int, float]:
+    """The Dice of each label of 1 … ``labels`` − 1 that the truth has."""
+    there = [n for n in range(1, labels) if truth.mask(n).any()]
+    return {n: dice(count(truth.mask(n), found.mask(n))).value or 0.0 for n in there}
 
 
 def mean_dice(truth: LabelMap, found: LabelMap, labels: int) -> float:
-    """The mean Dice of labels 1 … ``labels`` − 1 that the truth has."""
-    values = [dice(count(truth.mask(n), found.mask(n))).value for n in range(1, labels) if truth.mask(n).any()]
-    return float(np.mean([value or 0.0 for value in values]))
+    """The mean of `label_dice`."""
+    return float(np.mean(list(label_dice(truth, found, labels).values())))

@@ -320,6 +320,34 @@ def test_the_scores_of_a_card_are_measured_again(capsys, model, data_set, told, 
         assert json.loads(out)["scores"]["balls"]["segmentation"]["dice"] == 1.0
 
 
+def test_a_model_is_measured_for_its_card(capsys, model, data_set):
+    """The stand-in labels and moves exactly."""
+    import yaml
+
+    model(scores={})
+    code, out, said = jrs(capsys, "models", "score", "tiny", data_set, "--pairs", "1", "--refine", "0")
+    assert code == 0, said
+    found = yaml.safe_load(out)["scores"]["balls"]
+    assert found["split"] == "test"
+    assert found["segmentation"] == {"n": 2, "values": {"dice": 1.0}}
+    assert found["registration"] == {"n": 1, "values": {"dice": 1.0, "folding_percent": 0.0}}
+    assert "level-2                  segmentation Dice 1.0000  (n = 2)" in said
+    code, out, _ = jrs(capsys, "models", "score", "tiny", data_set, "--pairs", "1", "--refine", "0", "--json")
+    assert json.loads(out)["scores"] == {"balls": found}
+
+
+def test_what_is_not_to_be_trusted_is_not_scored(capsys, model, data_set, tmp_path):
+    path = tmp_path / "user" / "tiny" / "tiny-data.yaml"
+    path.write_text(path.read_text("utf-8") + 'distrusted: {level-2: ["2"]}\n', "utf-8")
+    model(scores={})
+    code, _, said = jrs(capsys, "models", "score", "tiny", data_set, "--refine", "0")
+    assert code == 0, said
+    assert "level-1                  segmentation Dice 1.0000  (n = 2)" in said
+    assert "level-2                  segmentation Dice 1.0000  (n = 1)" in said
+    code, _, said = jrs(capsys, "models", "score", "tiny", data_set, "--part", "validation")
+    assert (code, error_of(said)) == (4, ("data.empty", True))
+
+
 def test_the_models_own_contours_are_compared_with_the_carried_ones(capsys, tmp_path, model):
     """The stand-in's field is right, so both estimates agree; drawn elsewhere, the carried one does not."""
     model(levels=(0.2,), shift=(1.0, 0.0, 0.0), grid=Grid(multiple=(8, 8, 8)))
