@@ -34,6 +34,7 @@ def carry_to(
     from jrscli.workflows.propagate import propagate
 
     carried = propagate(plan.volume, source, daily.volume, progress=run.talk, init=start_for(start, daily, plan), **settings)
+    run.record.lap("register and carry")
     describe(run, carried.registration, "reg" if wanted.reg else "auto")
     say_guides(run, carried.registration)
     run.note(carried.notices)
@@ -49,6 +50,7 @@ def carry_to(
         labels, structures = carried.labels, carried.structures
         masks = Masks.of_labels(labels) if labels is not None else masks_of_structures(structures, daily.volume.geometry)
         wanted.write_segmentation(run, results, masks, daily, label="JRS_PROPAGATED")
+    run.record.lap("write")
     return carried
 
 

@@ -177,6 +177,7 @@ def propagate_contours(
                 accept_license=accept_license,
                 choosable=not linear_only,
             )
+            run.record.lap("read")
             if predictor is None:
                 say_cost(talk, image, plan, preset.value, linear_only, threads, device)
             folder = default_folder(output, image.stem)
@@ -204,11 +205,20 @@ def propagate_contours(
                         daily_contours=drawn,
                         **settings,
                     )
-                    second = compare_both(run, results, predictor if both else None, carried, image)
+                    second = compare_both(
+                        run,
+                        results,
+                        predictor if both else None,
+                        carried,
+                        image,
+                        holes=holes.value,
+                        simplify_mm=simplify,
+                    )
                     model_choice.note_device(run, predictor)
                     if dose is not None:
                         grid, pull = image.volume.geometry, carried.registration.transform
                         dicom.warp_dose_file(run, results, dose, pull, grid, image, "dose_space-fixed")
+                        run.record.lap("dose")
                     failed = failed or carried.registration.failed
                     mode = options.gate_mode(gate, strict)
                     if report or mode != "off":
@@ -226,6 +236,7 @@ def propagate_contours(
                             report=report,
                         )
                         closed = closed or judged
+                        run.record.lap("report")
                     mark_contours(run, results, carried.registration.failed)
             documents.append(run.record.document())
         talk.finish(

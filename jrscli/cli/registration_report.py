@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jrscli.cli.run import Results, Run
 from jrscli.errors import GateFailed
 
 if TYPE_CHECKING:
+    from jrscli.cli.second_estimate import Compared
     from jrscli.io.image_file import ImageFile
-    from jrscli.metrics.assessment import Assessment
     from jrscli.metrics.evaluation import Evaluation, Row
     from jrscli.metrics.gates import GateRow
     from jrscli.metrics.tolerances import Tolerances
-    from jrscli.report.regions import Region
     from jrscli.spatial.geometry import Geometry
     from jrscli.spatial.structures import StructureSet
-    from jrscli.spatial.volume import LabelMap, Volume
+    from jrscli.spatial.volume import LabelMap
     from jrscli.workflows.propagate import Propagation
     from jrscli.workflows.register import Registration
 
 MOST_POINTS = 200_000
-_WHAT = {
-    "register": "The images were registered",
-    "propagate-contours": "Contours were carried from the planning to the daily image",
-    "segment": "The image was contoured by labelled atlases",
-}
 
 
 def judge_registration(
@@ -41,7 +34,8 @@ def judge_registration(
     carried: Propagation | None = None,
     known: tuple[LabelMap, LabelMap] | None = None,
     beside: StructureSet | LabelMap | None = None,
-    second: Sequence[GateRow] = (),
+    further: Sequence[GateRow] = (),
+    second: Compared | None = None,
     gate: str = "warn",
     report: bool = True,
 ) -> GateFailed | None:
@@ -50,7 +44,8 @@ def judge_registration(
     structures: contours on the fixed image. carried: what became of each ROI, for propagate-contours.
     known: labels that were drawn on the fixed and on the moving image: how well the transform brings them together.
     beside: contours that were drawn on the fixed image, whether or not they guided: dashed in the pictures.
-    second: further rows: how the carried contours compare with a second estimate of them. report: also report.html.
+    further: rows of the gate that were found elsewhere. second: how the carried contours compare with a second estimate of
+    them: the first table of the report, and dashed in the pictures where nothing was drawn. report: also report.html.
     """
     from jrscli.cli.evaluate_output import judge, write_metrics
     from jrscli.cli.report_page import regions_of
@@ -83,19 +78,23 @@ def judge_registration(
     if known is None:
         rows.append(unmeasured_row())
     regions = regions_of(structures, grids[0]) if structures is not None else []
-    regions += regions_of(beside, grids[0], dashed=True) if beside is not None else []
+    other = beside if beside is not None else second.labels if second else None
+    colours = {region.number: region.colour for region in regions} if beside is None else {}
+    regions += regions_of(other, grids[0], dashed=True, colours=colours) if other is not None else []
     names = {one.number: f"ROI-{one.number}" if hidden else one.name for one in carried.results} if carried else {}
     alone = describe_contours_of(structures, grids[0])
     if carried is not None:
         rows += _carried(carried, names, alone, tolerances, v_mm)
-    rows += second
+    rows += [*further, *(second.rows if second else ())]
     verdict = Verdict(tuple(rows))
     failure = judge(run, verdict, v_mm, gate)
     found = Assessment(main, parts, {}, verdict, tolerances, v_mm)
     write_metrics(results, found)
     if report:
-        drawn = _Drawn(regions, alone, before, after, same, labels)
-        _write(run, results, registration, fixed, found, carried, names, drawn)
+        from jrscli.cli.registration_page import Drawn, with_second, write_registration_page
+
+        drawn = Drawn(regions, with_second(alone, second), before, after, same, labels, beside is not None, second)
+        write_registration_page(run, results, registration, fixed, found, carried, names, drawn)
     return failure
 
 
@@ -120,18 +119,6 @@ def _known(known: tuple[LabelMap, LabelMap], registration: Registration) -> dict
     moved = {"before": resample_labels(source, truth.geometry)}
     moved["after"] = resample_labels(source, truth.geometry, registration.transform)
     return {name: evaluate_labels(truth, labels) for name, labels in moved.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    """What the report draws: regions and their rows, the moving image before and after, labels against known ones."""
-
-    regions: list[Region]
-    rows: list[Row]
-    before: Volume
-    after: Volume
-    same_contrast: bool
-    labels: Mapping[str, Evaluation]
 
 
 def _field(
@@ -190,59 +177,3 @@ def _carried(
             flags = (*flagged[title].flags, *(("cut",) if one.status == "cut" else ()))
             found.append(contour_row(title, "ok", tuple(dict.fromkeys(flags)), v_mm))
     return found
-
-
-def _write(
-    run: Run,
-    results: Results,
-    registration: Registration,
-    fixed: ImageFile,
-    found: Assessment,
-    carried: Propagation | None,
-    names: dict[int, str],
-    drawn: _Drawn,
-) -> None:
-    from jrscli.cli.report_page import write_page
-    from jrscli.io.software import software_version
-    from jrscli.report.compose import Subject
-    from jrscli.report.methods_text import methods_of_registration
-    from jrscli.report.tables import to_columns
-    from jrscli.workflows.evaluate_transform import field_geometry
-
-    run.talk.say("drawing the report")
-    subject = Subject(
-        fixed.volume,
-        drawn.regions,
-        moved=drawn.after,
-        before=drawn.before,
-        transform=registration.transform,
-        inverse=registration.inverse,
-        field_grid=field_geometry(registration.transform, fixed.volume.geometry),
-        same_contrast=drawn.same_contrast,
-        v_mm=found.v_mm,
-        titles=("contours carried from the moving image", "contours drawn on the fixed image"),
-    )
-    facts = {}
-    for one in carried.results if carried else ():
-        lines = [("how", one.how), ("planning", _cc(one.planning_cc)), ("daily", _cc(one.daily_cc))]
-        facts[names[one.number]] = [*lines, ("outside the daily image", f"{one.outside_percent:.0f} %")]
-    tables = [(f"Labels {name} registration", to_columns(part)) for name, part in drawn.labels.items()]
-    field = found.main if found.main.kind == "field" else found.parts["field"]
-    tables += [("Likeness of the images", to_columns(found.parts["images"])), ("Displacement field", to_columns(field))]
-    methods = methods_of_registration(software_version(), run.record.document(), _WHAT[run.record.command])
-    write_page(
-        run,
-        results,
-        run.record.command,
-        subject,
-        found.verdict,
-        drawn.rows,
-        facts=facts,
-        tables=tables,
-        methods=methods,
-        v_mm=found.v_mm,
-    )
-
-
-def _cc(volume: float | None) -> str:
-    return "n/a" if volume is None else f"{volume:.2f} cc"

@@ -12,6 +12,7 @@ from jrscli.cli.run import Results, Run
 if TYPE_CHECKING:
     from jrscli.metrics.evaluation import Row
     from jrscli.metrics.gates import Verdict
+    from jrscli.report.canvas import Colour
     from jrscli.report.compose import Subject
     from jrscli.report.page import Page
     from jrscli.report.regions import Region
@@ -36,8 +37,9 @@ def write_page(
     methods: str = "",
     v_mm: float | None = None,
     film: str = "",
+    opening: tuple[str, tuple[list[str], list[list[str]]]] | None = None,
 ) -> None:
-    """Put the report together and write it. film: the section of a cine."""
+    """Put the report together and write it. film: the section of a cine. opening: the table that stands first."""
     from jrscli.io.output import write_bytes
     from jrscli.io.software import software_version
     from jrscli.report.compose import cards, pictures
@@ -57,6 +59,7 @@ def write_page(
         record=_lasting(run) if run.deterministic else {**run.record.document(), "inputs": run.record.inputs},
         methods=methods,
         film=film,
+        opening=opening,
         viewer=_viewer(subject) if subject else "",
     )
     content = render(page)
@@ -68,9 +71,14 @@ def write_page(
 
 
 def regions_of(
-    part: StructureSet | LabelMap, geometry: Geometry, *, dashed: bool = False, names: Mapping[int, str] | None = None
+    part: StructureSet | LabelMap,
+    geometry: Geometry,
+    *,
+    dashed: bool = False,
+    names: Mapping[int, str] | None = None,
+    colours: Mapping[int, Colour] | None = None,
 ) -> list[Region]:
-    """The structures as regions on a grid, in their own colours or else in colours by their number."""
+    """The structures as regions on a grid, in ``colours`` by number, or their own, or else in colours by their number."""
     from jrscli.report.outlines import colour_of
     from jrscli.report.regions import Region
     from jrscli.spatial.resample import resample_labels
@@ -79,16 +87,16 @@ def regions_of(
 
     if isinstance(part, LabelMap):
         labels = part if part.geometry.matches(geometry) else resample_labels(part, geometry)
-        found, colours = of_labels(labels), {}
+        found, own = of_labels(labels), {}
     else:
-        found, colours = structures_of(part, geometry), {roi.number: roi.colour for roi in part.rois}
+        found, own = structures_of(part, geometry), {roi.number: roi.colour for roi in part.rois}
     regions = []
     for one in found:
         if one.box is not None:
             i, j, k = (side.start for side in one.box)
             name = (names or {}).get(one.number, one.name)
-            colour = colours.get(one.number) or colour_of(one.number)
-            regions.append(Region(name, one.mask(one.box), (i, j, k), colour, dashed))
+            colour = (colours or {}).get(one.number) or own.get(one.number) or colour_of(one.number)
+            regions.append(Region(name, one.mask(one.box), (i, j, k), colour, dashed, one.number))
     return regions
 
 

@@ -59,7 +59,7 @@ def judge_atlas_segmentation(
         rows.append(GateRow("atlases", "", "review", words, float(lost), "", "0", None, "the registrations' own checks"))
     chosen = found.registrations[best]
     return judge_registration(
-        run, results, chosen, target, atlases[best], structures=found.labels, second=rows, gate=gate, report=report
+        run, results, chosen, target, atlases[best], structures=found.labels, further=rows, gate=gate, report=report
     )
 
 

@@ -31,7 +31,8 @@ class RunRecord:
     """The record of one run, filled while it goes on and written last.
 
     given: what the user gave on the command line, with hashes in place of paths; fingerprint: the hash of that, of the command
-    and of the version: what has the same fingerprint need not be computed again.
+    and of the version: what has the same fingerprint need not be computed again. steps: of the registration; stages: of the
+    whole run, from reading to the report.
     """
 
     command: str
@@ -44,9 +45,11 @@ class RunRecord:
     notices: list[Notice] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     step_seconds: list[float] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
     status: str = "ok"
     code: str | None = None
     _start: float = field(default_factory=time.perf_counter)
+    _lap: float = field(default_factory=time.perf_counter)
 
     def add_input(
         self, role: str, path: Path, kind: str, geometry: Geometry | None = None, modality: str | None = None
@@ -72,6 +75,12 @@ class RunRecord:
         self.steps.append({"step": name, **{key: plain(value) for key, value in (facts or {}).items()}})
         self.step_seconds.append(round(seconds, 3))
 
+    def lap(self, stage: str) -> None:
+        """Note that a stage of the whole run has ended now: what went on since the last one ended."""
+        now = time.perf_counter()
+        self.stages[stage] = round(self.stages.get(stage, 0.0) + now - self._lap, 3)
+        self._lap = now
+
     def seconds(self) -> float:
         """Time since the record was opened."""
         return time.perf_counter() - self._start
@@ -94,6 +103,7 @@ class RunRecord:
             "timing": {
                 "seconds": round(self.seconds(), 3),
                 "steps": self.step_seconds,
+                **({"stages": self.stages} if self.stages else {}),
                 "peak_memory_mib": peak_memory_mib(),
             },
             "system": {"python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine()},

@@ -49,6 +49,7 @@ class Card:
 class Page:
     """Everything a report shows, in its order.
 
+    opening: the table that stands before everything else, with its title; None without one.
     inputs: per input role, modality, size, spacing. record: the run's record as it is in run.json. methods: text to copy.
     film: the HTML of a cine's film and curves, "" without one. viewer: the HTML of the viewer, "" without one.
     limits: what the model says of its limits.
@@ -69,12 +70,14 @@ class Page:
     film: str = ""
     viewer: str = ""
     limits: str = ""
+    opening: tuple[str, tuple[list[str], list[list[str]]]] | None = None
 
 
 def render(page: Page) -> bytes:
     """The report as UTF-8."""
     css, script = (_asset(name) for name in ("report.css", "report.js"))
     sections = [
+        *([_section(page.opening[0], _table(*page.opening[1]), "opening")] if page.opening else []),
         _section("Inputs", _inputs(page), "inputs"),
         _section("Pictures", "".join(_figure(one) for one in page.pictures), "pictures"),
         _section("The frames", page.film, "film"),

@@ -19,6 +19,7 @@ class Region:
     """One structure on the grid of the pictures.
 
     mask: in the box whose first voxel is ``lower``. dashed: a reference or second opinion beside the solid one.
+    number: of the structure, where it has one.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Region:
     lower: tuple[int, int, int]
     colour: Colour
     dashed: bool = False
+    number: int = 0
 
     def cut(self, plane: Plane) -> np.ndarray | None:
         """The structure in a plane, as rows of columns like `Plane.cut`; None where the plane does not meet it."""

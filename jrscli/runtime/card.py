@@ -34,6 +34,7 @@ class Card:
     regions_mm: of a model that looks at each label in a box: how far it reaches below and above the label's middle along each
     axis of the grid.
     iterations: passes of the context loop. refine: steps of refinement by the pair optimiser, where none are asked for.
+    fusion: where a contour was carried, too: how much of the fused one is the model's, by label, 0 … 1; midway for the others.
     departures: letters of the documented decisions that differ from the paper. scores: by data set.
     use: begins with "research use, not a medical device".
     """
@@ -56,6 +57,7 @@ class Card:
     regions_mm: Mapping[str, tuple[float, float, float, float, float, float]] = dataclasses.field(default_factory=dict)
     iterations: int = 1
     refine: int = 0
+    fusion: Mapping[str, float] = dataclasses.field(default_factory=dict)
     departures: tuple[str, ...] = ()
     simulated_training: bool = False
     trained: Trained | None = None
@@ -82,6 +84,8 @@ class Card:
         need(not self.regions_mm or set(self.regions_mm) == foreground, "regions_mm has a box for each label")
         need(not self.regions_mm or bool(self.template), "regions_mm needs a template, which finds the labels")
         need(not set(self.volumes_cc) - set(self.labels[1:]), "volumes_cc names something that is no label")
+        need(not set(self.fusion) - foreground, "fusion names something that is no label")
+        need(all(0 <= share <= 1 for share in self.fusion.values()), "the shares of fusion are 0 … 1")
         need(self.use.startswith(USE), f"use must begin with: {USE}")
         need(0 <= self.clean_up <= 1, "clean_up is 0 … 1")
         need(self.iterations >= 1 and self.refine >= 0, "iterations is at least 1, refine at least 0")

@@ -154,6 +154,7 @@ def _card(
         clean_up=method.clean_up,
         iterations=method.iterations,
         refine=details.refine,
+        fusion=details.fusion,
         departures=method.departures,
         simulated_training=data.simulated or bool(trained.simulation),
         trained=trained,

@@ -99,9 +99,7 @@ def pull(solid: Solid, daily: Geometry, transform: Transform, inverse: Transform
         return None
     box = daily.cropped_to((low[0], low[1], low[2]), (high[0] + 1, high[1] + 1, high[2] + 1))
     if finer:
-        size = reached.max(axis=0) - reached.min(axis=0)
-        factor = _refinement(box, size, 2)
-        box = refined(box, (factor, factor, 1))
+        box = with_finer_pixels(box, reached.max(axis=0) - reached.min(axis=0))
     levels = Volume(signed_distance(solid.mask, solid.geometry), solid.geometry)
     pulled = resample(levels, box, _cropped(transform, box), outside=-FAR_MM)
     return pulled if (pulled.array > 0).any() else None
@@ -135,6 +133,12 @@ def carry_contour(contour: Contour, inverse: Transform, flat_mm: float = 0.02) -
         if float(np.abs((points - points.mean(axis=0)) @ off[2][2]).max()) > flat_mm:
             moved = replace(moved, kind="OPEN_NONPLANAR")
     return moved
+
+
+def with_finer_pixels(box: Geometry, size_voxels: np.ndarray) -> Geometry:
+    """The box with pixels on its slices (array axis 2) as fine as a structure of this size needs."""
+    factor = _refinement(box, size_voxels, 2)
+    return refined(box, (factor, factor, 1))
 
 
 def refined(geometry: Geometry, factors: tuple[int, int, int]) -> Geometry:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -50,6 +50,7 @@ class Propagation:
 
     labels: the same as a label map, where labels were given (structures may overlap, labels may not).
     registration: daily (fixed) and planning (moving); as given or as made.
+    levels: the signed distance (mm, positive inside) of each carried label on a box of the daily grid, where labels were given.
     """
 
     structures: StructureSet
@@ -57,6 +58,7 @@ class Propagation:
     registration: Any
     results: tuple[RoiResult, ...]
     notices: tuple[Notice, ...]
+    levels: Mapping[int, Volume] = field(default_factory=dict)
 
 
 def propagate(
@@ -149,7 +151,7 @@ def propagate(
         filler = (external.number, found) if external is not None and found is not None else None
         labels = labels_from_levels(levels, daily.geometry, names, filler)
     carried_set = replace(source, rois=tuple(done), frame_of_reference_uid=None, notices=tuple(notices))
-    return Propagation(carried_set, labels, registration, tuple(results), tuple(notices))
+    return Propagation(carried_set, labels, registration, tuple(results), tuple(notices), levels)
 
 
 def _asks_for_labels(model: Any) -> bool:

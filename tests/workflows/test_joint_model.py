@@ -66,7 +66,8 @@ def test_planning_contours_enter_by_name_and_come_back_twice(predictor):
     assert kinds[None, "left parotid"] == "known only"
     assert kinds["GTV", None] == "given only"
     assert kinds["Parotid_R", "right parotid"] == "both"
-    assert found.numbers == {"Parotid_R": 1, "GTV": 2}
+    assert found.labels == {1: 2}
+    assert [one.number for one in found.organs] == [None, 1, 2]
     assert {row.structure for row in found.rows} <= {"Parotid_R"}
 
 
