@@ -22,6 +22,7 @@ GRID = Geometry((40, 40, 40), np.diag([4.0, 4.0, 4.0, 1.0]))
 SHORTER = {
     "train": ["--set", "segment_rounds=1", "--set", "joint_rounds=1", "--set", "widths=[8,8]"],
     "score": ["--refine", "0"],
+    "propagate-contours": ["--refine", "0", "--no-report"],
 }
 
 
