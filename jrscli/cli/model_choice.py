@@ -34,6 +34,18 @@ Refine = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+Context = Annotated[
+    int | None,
+    typer.Option(
+        "--context",
+        metavar="N",
+        min=0,
+        max=20,
+        help="Rounds of the context loop after the first pass, for a model that has one [as its card says].",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
 AcceptLicense = Annotated[
     bool,
     typer.Option("--accept-license", help="Let models under a non-commercial licence be chosen too.", rich_help_panel=_PANEL),
@@ -75,15 +87,17 @@ def predictor_for(
     threads: int | None,
     accept_license: bool = False,
     choosable: bool = True,
+    context: int | None = None,
 ) -> Predictor | None:
     """The model that was named, or that fits by its card; None where none does (or none is wanted).
 
     choosable: whether the other options leave room for a model; a named one is refused later, by what it cannot do.
+    context: rounds of its context loop.
 
-    Raises ModelError `model.unknown`, `value.modality` and those of the card.
+    Raises ModelError `model.unknown`, `value.modality` and those of the card; UsageError `usage.context`.
     """
     if model == "none" or (model == "auto" and not choosable):
-        return None
+        return _without(None, context)
     from jrscli.workflows.model_choice import pick_model
 
     picked = pick_model(
@@ -93,8 +107,17 @@ def predictor_for(
         device=device,
         threads=threads,
         non_commercial=accept_license,
+        context=context,
     )
-    return note_model(run, picked)
+    return _without(note_model(run, picked), context)
+
+
+def _without(predictor: Predictor | None, context: int | None) -> Predictor | None:
+    """The model; raises UsageError `usage.context` where there is none, yet rounds of its loop are asked for."""
+    if predictor is None and context is not None:
+        words = "--context is for a model with a context loop, and none is at work here"
+        raise UsageError(words, code="usage.context", hint="name one with --model, or leave --context out")
+    return predictor
 
 
 def note_model(run: Run, picked: Pick) -> Predictor | None:

@@ -27,20 +27,21 @@ def measure(
     *,
     device: str,
     threads: int | None,
+    context: int | None = None,
 ) -> dict[str, Any]:
     """The ``scores`` of a card, measured: ``{data: {split, registration?, segmentation?}}``; says the Dice of each label.
 
     pairs: how many are registered at most; none where the second image of a pair is simulated in training.
-    refine: steps of refinement, by default the card's.
+    refine: steps of refinement, context: rounds of the context loop; by default the card's.
 
-    Raises InputError `data.empty` where the part has no labelled case.
+    Raises InputError `data.empty` where the part has no labelled case, UsageError `usage.context`.
     """
     import numpy as np
 
     from jrscli.runtime.predict import Predictor
     from jrscli.workflows.model_scores import registration_scores, scored_pairs, segmentation_dice, visit_pairs
 
-    predictor = Predictor(model, device=device, threads=threads)
+    predictor = Predictor(model, device=device, threads=threads, context=context)
     use_threads(threads)
     cases, patients, kind, name = cases_of(model, data, part)
     if not cases:

@@ -137,6 +137,7 @@ def score(
     part: Annotated[options.Part, typer.Option("--part", help="Whose images.")] = options.Part.test,
     pairs: Annotated[int, typer.Option("--pairs", min=1, help="So many pairs are registered at most.")] = 40,
     refine: model_choice.Refine = None,
+    context: model_choice.Context = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     json: options.Json = False,
@@ -160,7 +161,7 @@ def score(
 
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
         model = find_model(name)
-        found = measure(talk, model, data, part.value, pairs, refine, device=device, threads=threads)
+        found = measure(talk, model, data, part.value, pairs, refine, device=device, threads=threads, context=context)
         if json:
             talk.finish({"name": model.card.name, "sha256": model.sha256, "scores": found})
         else:

@@ -38,6 +38,7 @@ def register(
     linear_only: Annotated[bool, typer.Option("--linear-only", help="Stop after the linear stage.")] = False,
     model: model_choice.Model = "auto",
     refine: model_choice.Refine = None,
+    context: model_choice.Context = None,
     fixed_contrast: model_choice.FixedContrast = None,
     moving_contrast: model_choice.MovingContrast = None,
     accept_license: model_choice.AcceptLicense = False,
@@ -101,6 +102,7 @@ def register(
         "linear_only": linear_only,
         "model": model_choice.recorded(model),
         "refine": refine,
+        "context": context,
         "guide": guide,
         "inverse": not no_inverse,
         "device": device,
@@ -142,6 +144,7 @@ def register(
             threads=threads,
             accept_license=accept_license,
             choosable=not (linear_only or fixed_mask or moving_mask),
+            context=context,
         )
         model_choice.need_model(predictor, fixed_contrast, moving_contrast)
         failed, closed, moved = None, None, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +33,7 @@ def segment(
         typer.Option("--atlas-labels", help="Its labels, in the order of --atlas; repeatable.", show_default=False),
     ] = None,
     model: model_choice.Model = "auto",
+    context: model_choice.Context = None,
     contrast: model_choice.Contrast = None,
     accept_license: model_choice.AcceptLicense = False,
     preset: options.Preset = options.PresetName.balanced,
@@ -82,7 +83,8 @@ def segment(
         )
     threads = options.steady(threads, deterministic)
     named = model_choice.recorded(model)
-    chosen = {"preset": preset.value, "device": device, "seed": seed, "atlases": len(atlas), "model": named}
+    chosen: dict[str, Any] = {"preset": preset.value, "device": device, "seed": seed, "atlases": len(atlas), "model": named}
+    chosen["context"] = context
     wanted = dicom.Wanted(write_seg=write_seg, seg_kind=seg_kind)
     chosen |= {"write_seg": write_seg}
     private = privacy.Privacy(deidentify, anonymise_rois, show_phi)
@@ -101,6 +103,7 @@ def segment(
             threads=threads,
             accept_license=accept_license,
             choosable=not atlas,
+            context=context,
         )
         if predictor is None and not atlas:
             raise no_model(run.record.facts.get("model", {}).get("reason", "--model none"))

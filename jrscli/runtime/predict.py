@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float32
 
-from jrscli.errors import InputError, ModelError
+from jrscli.errors import InputError, ModelError, UsageError
 from jrscli.progress import Progress, silent
 from jrscli.roles import FIELDS, INPUTS, ON_MAPS, SMOOTH, SYNTHESIS
 from jrscli.runtime.card import Input
@@ -33,14 +33,24 @@ LEAST_SURE = 0.8
 class Predictor:
     """What a model says of one image or of two; its graphs stay loaded from one image to the next.
 
-    runner: loads and runs the graphs (see `Runner` for the options).
+    runner: loads and runs the graphs (see `Runner` for the options). context: rounds of the context loop after the first pass,
+    for a model that has one; by default those of its card.
+
+    Raises UsageError `usage.context` where the model has no such loop.
     """
 
     def __init__(
-        self, model: Model, *, device: str = "auto", threads: int | None = None, memory_bytes: int | None = None
+        self,
+        model: Model,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        memory_bytes: int | None = None,
+        context: int | None = None,
     ) -> None:
         self.model = model
         self.card = model.card
+        self.passes = self._passes(context)
         self.runner = Runner(model, device=device, threads=threads, memory_bytes=memory_bytes)
 
     @cached_property
@@ -70,12 +80,8 @@ class Predictor:
         """The image that the model brings along, and its labels."""
         return read_template(self.model)
 
-    def segment(
-        self, image: Volume, *, grid: Geometry | None = None, passes: int | None = None, progress: Progress = silent
-    ) -> Probabilities:
+    def segment(self, image: Volume, *, grid: Geometry | None = None, progress: Progress = silent) -> Probabilities:
         """Where the labels probably are in the image, on the network's grid for it, or on ``grid``.
-
-        passes: of the context loop, for a model that has a template; by default those of its card.
 
         Raises ModelError `model.task` for a model that labels nothing, InputError `role.missing`.
         """
@@ -88,12 +94,12 @@ class Predictor:
         mass = mass_centre(image) if self.card.grid.centre == "mass" else None
         target = grid or network_grid(image.geometry, self.card.grid, mass_mm=mass)
         if others:
-            last = self.in_context(image, target, passes, progress)[-1]
+            last = self.in_context(image, target, progress)[-1]
             return Probabilities(with_background(last.probabilities), target, self.card.labels)
         outputs = self.runner.run(name, {role: prepared(image, target, spec)}, progress)
         return Probabilities(softmax(outputs["logits"]), target, self.card.labels)
 
-    def in_context(self, image: Volume, target: Geometry, passes: int | None = None, progress: Progress = silent) -> list[Pass]:
+    def in_context(self, image: Volume, target: Geometry, progress: Progress = silent) -> list[Pass]:
         """Every pass of the context loop on the network's grid for an image (`jrscli.runtime.context.in_context`)."""
         template, labels = self.template
         specs, names = self.card.graphs[self._registering()].inputs, self.card.labels
@@ -107,7 +113,7 @@ class Predictor:
             prepared(template, own, specs["moving"]),
             prepared_labels(labels, own, len(names) - 1, names),
             np.array([self.card.regions_mm[name] for name in names[1:]]) / spacing,
-            self.card.iterations if passes is None else passes,
+            self.passes,
             displacement=lambda raw: displacement(raw, self.card.field, target.shape),
             progress=progress,
         )
@@ -202,6 +208,17 @@ class Predictor:
             raw = _in_plane(raw)
         found = displacement(raw, meaning, shape, regions)
         return PairField(pair, found, inverse_of(raw, meaning, shape), seen, maps, smooth, outputs.get("hidden"))
+
+    def _passes(self, context: int | None) -> int:
+        if context is None:
+            return self.card.iterations
+        if not self.card.regions_mm:
+            raise UsageError(
+                f"{self.model.title} has no context loop",
+                code="usage.context",
+                hint="leave out --context; a model with a template has one (template and iterations in its card)",
+            )
+        return context + 1
 
     def _registering(self) -> str:
         if self.registering is None:

@@ -9,7 +9,7 @@ from jrscli.runtime.store import Model
 
 MOST = 3
 """How many models stay loaded at once: the one that was not used for longest gives way."""
-_Key = tuple[str, str, str, int | None]
+_Key = tuple[str, str, str, int | None, int | None]
 _kept: OrderedDict[_Key, Predictor] | None = None
 
 
@@ -20,13 +20,13 @@ def keep_loaded() -> None:
         _kept = OrderedDict()
 
 
-def predictor_of(model: Model, device: str = "auto", threads: int | None = None) -> Predictor:
+def predictor_of(model: Model, device: str = "auto", threads: int | None = None, context: int | None = None) -> Predictor:
     """The model at work: the one that is loaded already where this process keeps them, else a new one."""
     if _kept is None:
-        return Predictor(model, device=device, threads=threads)
-    key = (str(model.folder), model.sha256, device, threads)
+        return Predictor(model, device=device, threads=threads, context=context)
+    key = (str(model.folder), model.sha256, device, threads, context)
     if key not in _kept:
-        _kept[key] = Predictor(model, device=device, threads=threads)
+        _kept[key] = Predictor(model, device=device, threads=threads, context=context)
     _kept.move_to_end(key)
     while len(_kept) > MOST:
         _kept.popitem(last=False)

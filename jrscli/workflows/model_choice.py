@@ -31,13 +31,15 @@ def pick_model(
     device: str = "auto",
     threads: int | None = None,
     non_commercial: bool = False,
+    context: int | None = None,
 ) -> Pick:
     """The model of this name or card; for "auto" the one that fits, or none.
 
     images: each with its DICOM Modality, or None where it does not say. Images are looked at by the model's
     own segmenter before it is chosen: labels that do not measure what the card says mean that it shows something else.
+    context: rounds of the context loop, for a model that has one.
 
-    Raises ModelError `model.unknown`, `value.modality` and those of the card.
+    Raises ModelError `model.unknown`, `value.modality` and those of the card; UsageError `usage.context`.
     """
     subjects = [Subject(volume.geometry, modality) for volume, modality in images]
     if name != "auto":
@@ -45,13 +47,13 @@ def pick_model(
         check_modality(model, subjects)
         notices = (range_notice(model, volume) for volume, _ in images)
         found = tuple(notice for notice in notices if notice)
-        return Pick(predictor_of(model, device, threads), "named", found)
+        return Pick(predictor_of(model, device, threads, context), "named", found)
     models, broken = all_models()
     left_out = tuple(Notice(error.code, f"{error.message}: left out") for error in broken)
     choice = choose_model(models, task, subjects, non_commercial=non_commercial)
     if choice.model is None:
         return Pick(None, choice.reason, left_out)
-    predictor = predictor_of(choice.model, device, threads)
+    predictor = predictor_of(choice.model, device, threads, context)
     try:
         strange = unlike_images(predictor, *(volume for volume, _ in images))
     except JrsError as error:  # a choice of ours must not stop the work: without a model it goes on

@@ -367,3 +367,14 @@ def test_the_models_own_contours_are_compared_with_the_carried_ones(capsys, tmp_
         assert ("[rs.disagreement]" in said) == (name == "wrong")
     assert jrs(capsys, *words, "-o", "plain", "--no-both")[0] == 0
     assert not Path("plain/seg_space-fixed_network.nii.gz").exists()
+
+
+def test_rounds_of_a_loop_that_a_model_does_not_have_are_refused(capsys, images, model, data_set):
+    model()
+    for words in (("segment", images[0]), ("register", *images), ("models", "score", "tiny", data_set)):
+        named = ("--model", "tiny") if words[0] != "models" else ()
+        code, _, said = jrs(capsys, *words, *named, "--context", "1")
+        assert (code, error_of(said)) == (2, ("usage.context", True))
+    code, _, said = jrs(capsys, "register", *images, "--model", "none", "--context", "0")
+    assert (code, error_of(said)) == (2, ("usage.context", True))
+    assert not Path("jrs-out").exists()

@@ -159,10 +159,14 @@ def test_a_card_brings_its_template_and_boxes_along(tmp_path, batch):
     assert map_.names == {1: "a", 2: "b"}
     patient = Volume((given.fixed[0, 0].numpy() * 1000).astype(np.int16), geometry)
     found = predictor.segment(patient)
-    first = predictor.segment(patient, passes=1)
+    one, two = (Predictor(model, device="cpu", threads=1, context=rounds) for rounds in (0, 1))
+    first = one.segment(patient)
     assert found.array.shape == (3, *SHAPE)
     assert not np.array_equal(found.array, first.array)
-    assert np.array_equal(first.array, predictor.segment(patient, passes=1).array)
+    assert np.array_equal(found.array, two.segment(patient).array)
+    ran = one.in_context(patient, first.geometry)
+    assert len(ran) == 1
+    assert np.array_equal(first.array[1:], ran[0].probabilities)  # no round after the first pass: what that saw
     odd = {"image": np.zeros((1, 1, 6, 10, 4), np.float32), "fixed_probabilities": np.zeros((1, 1, 6, 10, 4), np.float32)}
     assert Session(model, "segment", "cpu", 1).run(odd)["logits"].shape == (1, 3, 6, 10, 4)
     (tmp_path / "light-template.npz").write_bytes(b"nothing")
