@@ -85,13 +85,15 @@ def compare_both(
     second = second_estimate(carried, found, read_tolerances(), by_number=hidden)
     run.record.lap("compare")
     _write_network(run, results, found, second, daily)
+    run.record.lap("write")
     fused = None
     if second.rows and not found.unlike:
         shares = predictor.card.fusion
         fused = fuse(carried, found, second, shares, holes=holes, simplify_mm=simplify_mm, progress=run.talk)
+        run.record.lap("fuse")
         run.note(fused.notices)
         _write_fused(run, results, fused, second, found, daily)
-    run.record.lap("fuse")
+        run.record.lap("write")
     run.talk.close_bar()
     if found.unlike:
         words = f"the daily image is not like those {found.model} knows, nothing is fused: {found.unlike}"

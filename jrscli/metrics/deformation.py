@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jrscli.errors import GeometryError
+from jrscli.metrics.pair import box_geometry
+from jrscli.metrics.surfels import bounding_box
 from jrscli.metrics.value import Value
 from jrscli.spatial.displacement import DisplacementField, triple_product
 from jrscli.spatial.geometry import Geometry
@@ -18,6 +20,15 @@ DIRECTION = "J > 1: the tissue shrank on its way from the moving to the fixed im
 """The sentence that belongs beside every Jacobian: the field pulls, so large J means shrinkage."""
 
 _PARTS = ("min", "p1", "p5", "median", "p95", "p99", "max", "mean")
+
+
+def near(field: DisplacementField, mask: Bool[np.ndarray, "i j k"]) -> tuple[DisplacementField, Bool[np.ndarray, "i j k"]]:
+    """The part of field and mask that holds the mask and a voxel round it: all that differences at its voxels need."""
+    box = bounding_box(mask)
+    if box is None:
+        return field, mask
+    i, j, k = (slice(max(part.start - 1, 0), min(part.stop + 1, n)) for part, n in zip(box, mask.shape, strict=True))
+    return DisplacementField(field.array[i, j, k], box_geometry(field.geometry, (i, j, k))), mask[i, j, k]
 
 
 def inner_voxels(shape: tuple[int, int, int]) -> Bool[np.ndarray, "i j k"]:
@@ -61,6 +72,8 @@ def ndv(field: DisplacementField, mask: Bool[np.ndarray, "i j k"] | None = None)
     differences skip the voxel itself, so a field can fold like a checkerboard with ``neg_jac`` = 0; here it shows.
     Not assessed for a field one voxel thick. Source: Liu et al. 2024, IJCV, doi:10.1007/s11263-024-02047-1.
     """
+    if mask is not None:
+        field, mask = near(field, mask)
     inside = inner_voxels(field.geometry.shape)
     if mask is not None:
         inside &= mask

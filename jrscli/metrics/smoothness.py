@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
+from jrscli.metrics.deformation import near
 from jrscli.metrics.value import Value
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
@@ -13,19 +14,26 @@ from jrscli.spatial.transform import Transform
 L2R_CROP = 2
 
 
-def sdlogj_l2r(field: DisplacementField, mask: Bool[np.ndarray, "i j k"] | None = None) -> Value:
+def sdlogj_l2r(
+    field: DisplacementField,
+    mask: Bool[np.ndarray, "i j k"] | None = None,
+    *,
+    jacobian: Float[np.ndarray, "i j k"] | None = None,
+) -> Value:
     """``sdlogj_l2r.v1``: what Learn2Reg publishes as SDlogJ: SD of ln(clip(J + 3, 1e-9, 1e9)), two voxels cut off each side.
 
     J is the determinant in voxel units from differences over two voxels (0.5, 0, −0.5). Not comparable with ``sdlogj.v1``.
+    jacobian: that of the field, where it is known already.
     Source: the challenge's evaluation script, Hering et al. 2023, doi:10.1109/TMI.2022.3213983.
     """
     name = "sdlogj_l2r.v1"
     if min(field.geometry.shape) <= 2 * L2R_CROP:
         return Value(name, None, "", "not_assessed")
     inner = (slice(L2R_CROP, -L2R_CROP),) * 3
-    values = np.log(np.clip(field.jacobian()[inner].astype(np.float64) + 3, 1e-9, 1e9))
+    values = (field.jacobian() if jacobian is None else jacobian)[inner]
     if mask is not None:
         values = values[mask[inner]]
+    values = np.log(np.clip(values.astype(np.float64) + 3, 1e-9, 1e9))
     return Value(name, float(values.std()), "") if values.size else Value(name, None, "", "not_assessed")
 
 
@@ -42,6 +50,8 @@ def bending(field: DisplacementField, mask: Bool[np.ndarray, "i j k"] | None = N
 
     The norm does not depend on the direction of the axes, so index space with its voxel size is enough.
     """
+    if mask is not None:
+        field, mask = near(field, mask)
     shape, spacing = field.geometry.shape, field.geometry.spacing_mm
     if min(shape) < 3:
         return Value("bending.v1", None, "mm⁻²", "not_assessed")

@@ -125,7 +125,7 @@ def evaluate_field(
             deformation.sdlogj(jacobian, mask),
             deformation.ndv(dense, mask),
             smoothness.sdlogj_bench(jacobian, mask),
-            smoothness.sdlogj_l2r(dense, mask),
+            smoothness.sdlogj_l2r(dense, mask, jacobian=jacobian),
             smoothness.bending(dense, mask),
         ]
         if mask is not None:

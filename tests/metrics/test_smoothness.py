@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import correlate, gaussian_filter
 
+from jrscli.metrics.deformation import ndv
 from jrscli.metrics.smoothness import bending, rigid_part, sdlogj_bench, sdlogj_l2r
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
@@ -60,6 +61,23 @@ def test_bending_of_a_linear_field_is_zero():
     x = GRID.index_to_world(np.indices(SHAPE).reshape(3, -1).T)
     field = DisplacementField((x @ np.array([[0.1, 0.2, 0], [0, 0.1, 0], [0.3, 0, 0]])).reshape(*SHAPE, 3), GRID)
     assert bending(field).value == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("corner", [(0, 0, 0), (3, 4, 2)])
+def test_regions_add_up_to_the_whole(corner):
+    """A mask is looked at in its own box: what is found there is what the whole field shows, at the border too."""
+    field = DisplacementField.from_voxels(smooth(3, size=2.5), GRID)
+    part = np.zeros(SHAPE, bool)
+    part[corner[0] : corner[0] + 5, corner[1] : corner[1] + 4, corner[2] : corner[2] + 6] = True
+    inner = np.zeros(SHAPE, bool)
+    inner[1:-1, 1:-1, 1:-1] = True
+    sizes = [np.count_nonzero(mask & inner) for mask in (part, ~part)]
+    for measure in (bending, ndv):
+        values = [measure(field, mask).value for mask in (part, ~part)]
+        whole = measure(field).value
+        assert whole > 0
+        assert np.average(values, weights=sizes) == pytest.approx(whole, rel=1e-9)
+    assert sdlogj_l2r(field, part, jacobian=field.jacobian()).value == sdlogj_l2r(field, part).value
 
 
 def test_rigid_map_is_found_and_leaves_nothing():
