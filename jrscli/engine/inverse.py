@@ -15,11 +15,13 @@ from jrscli.nn.warp import identity_like, sample
 
 FAR_VOXELS = 32
 """The widest margin."""
-NEWTON_STEPS = 40
+FIXED_POINT_STEPS, NEWTON_STEPS = 8, 40
 POINTS_AT_ONCE = 200_000
 """Newton steps take a kilobyte a point or so."""
 CLOSE_VOXELS = 0.01
 """Residual at which a point counts as inverted."""
+SETTLED_VOXELS = 0.002
+"""Residual at which fixed-point steps leave a point alone."""
 THICK, MOST_PARTS = 3.0, 4
 """An axis whose voxels are this many times the finest ones is divided for the inverse, into this many parts at most."""
 
@@ -71,23 +73,34 @@ def divided(field: Float[Tensor, "1 3 i j k"], parts: Sequence[int]) -> Float[Te
 def invert(field: Float[Tensor, "1 3 i j k"]) -> Float[Tensor, "1 3 i j k"]:
     """The field w with ``w(y) + u(y + w(y)) = 0`` for a field that vanishes at its border.
 
-    Fixed-point steps first; where they have not settled, Newton steps with the local derivative.
+    Fixed-point steps first, at the points that have not settled; where these steps do not settle, Newton steps with the local
+    derivative.
     """
     identity = identity_like(field)
-    inverse = torch.zeros_like(field)
-    for _ in range(10):
-        inverse = -sample(field, identity + inverse)
-    residual = inverse + sample(field, identity + inverse)
-    open_ = (residual.abs().amax(1) > CLOSE_VOXELS)[0]
-    if not bool(open_.any()):
-        return inverse
-    derivative = torch.cat(gradient(field, "central"), dim=1)
-    inverse = inverse.clone()
-    for some in open_.nonzero().split(POINTS_AT_ONCE):
-        i, j, k = some.unbind(1)
-        place = some.T.to(field.dtype)[None, :, :, None, None]
-        inverse[:, :, i, j, k] = _newton(field, derivative, place, inverse[:, :, i, j, k][..., None, None])[..., 0, 0]
-    return inverse
+    inverse = -sample(field, identity - field)
+    residual = (inverse + sample(field, identity + inverse)).flatten(2)
+    found, place = inverse.flatten(2).clone(), identity.flatten(2)
+    todo = (residual.abs().amax(1)[0] > SETTLED_VOXELS).nonzero()[:, 0]
+    w, at, left = found[:, :, todo], place[:, :, todo], residual[:, :, todo]
+    for _ in range(FIXED_POINT_STEPS):
+        if not todo.numel():
+            break
+        w = w - left
+        left = w + sample(field, (at + w)[..., None, None])[..., 0, 0]
+        found[:, :, todo] = w
+        open_ = left.abs().amax(1)[0] > SETTLED_VOXELS
+        todo, w, at, left = todo[open_], w[:, :, open_], at[:, :, open_], left[:, :, open_]
+    far = left.abs().amax(1)[0] > CLOSE_VOXELS
+    if bool(far.any()):
+        derivative = torch.cat(gradient(field, "central"), dim=1)
+        for some, start, here in zip(
+            todo[far].split(POINTS_AT_ONCE),
+            w[:, :, far].split(POINTS_AT_ONCE, 2),
+            at[:, :, far].split(POINTS_AT_ONCE, 2),
+            strict=True,
+        ):
+            found[:, :, some] = _newton(field, derivative, here[..., None, None], start[..., None, None])[..., 0, 0]
+    return found.view(field.shape)
 
 
 def _newton(

@@ -33,11 +33,11 @@ def field_of(runs: Path, method: str, case: str, like: object) -> DisplacementFi
     return Transform((read,)).displacement(like)  # type: ignore[arg-type]
 
 
-def table(base: Path, runs: Path, methods: list[str]) -> str:
+def table(base: Path, runs: Path, methods: list[str], names: list[str]) -> str:
     """Markdown: mean slip per structure and method, mm."""
     cases = json.loads((base / "manifest.json").read_text())["cases"]
     lines = ["| method | label | across its border mm | beside it mm | ratio |", "|---|---|---|---|---|"]
-    for method in methods:
+    for method, name in zip(methods, names, strict=True):
         for label in cases[0]["label_ids"]:
             found = []
             for case in cases:
@@ -45,11 +45,11 @@ def table(base: Path, runs: Path, methods: list[str]) -> str:
                 values = slip(field_of(runs, method, case["id"], labels.geometry), labels.array == label)
                 found.append([np.nan if value.value is None else value.value for value in values])
             across, near = np.nanmean(found, axis=0)
-            lines.append(f"| {method} | {label} | {across:.2f} | {near:.2f} | {across / near:.2f} |")
+            lines.append(f"| {name} | {label} | {across:.2f} | {near:.2f} | {across / near:.2f} |")
     return "\n".join(lines)
 
 
-def draw(base: Path, runs: Path, methods: list[str], case_id: str, path: Path) -> None:
+def draw(base: Path, runs: Path, methods: list[str], names: list[str], case_id: str, path: Path) -> None:
     """One slice: its displacements as arrows, and how much they differ from voxel to voxel."""
     import matplotlib
 
@@ -57,7 +57,7 @@ def draw(base: Path, runs: Path, methods: list[str], case_id: str, path: Path) -
     from matplotlib import pyplot
 
     case = next(one for one in json.loads((base / "manifest.json").read_text())["cases"] if one["id"] == case_id)
-    image, labels = read_image(base / case["fixed"]), read_labels(base / case["fixed_labels"])
+    image, labels = read_image(base / case["fixed"]).volume, read_labels(base / case["fixed_labels"])
     level = int(np.argmax((labels.array > 0).sum(axis=(0, 1))))
     inside = np.argwhere(labels.array[..., level] > 0)
     (left, low), (right, high) = np.maximum(inside.min(axis=0) - 12, 0), inside.max(axis=0) + 13
@@ -71,7 +71,7 @@ def draw(base: Path, runs: Path, methods: list[str], case_id: str, path: Path) -
         plane = vectors @ axes
         steps.append((plane, np.hypot(*(np.linalg.norm(np.gradient(plane, axis=n), axis=-1) for n in range(2)))))
     most = np.percentile(np.concatenate([jump.ravel() for _, jump in steps]), 99.5)
-    for column, (method, (plane, jump)) in enumerate(zip(methods, steps, strict=True)):
+    for column, (name, (plane, jump)) in enumerate(zip(names, steps, strict=True)):
         above, below = panels[0][column], panels[1][column]
         above.imshow(grey.T, cmap="gray", origin="upper")
         i, j = np.meshgrid(np.arange(0, grey.shape[0], 3), np.arange(0, grey.shape[1], 3), indexing="ij")
@@ -83,7 +83,7 @@ def draw(base: Path, runs: Path, methods: list[str], case_id: str, path: Path) -
                 panel.contour((shown == label).T.astype(float), [0.5], colors=[colour], linewidths=1.1)
             panel.set_xticks([])
             panel.set_yticks([])
-        above.set_title(method, fontsize=12)
+        above.set_title(name, fontsize=12)
     panels[0][0].set_ylabel("displacement within the slice (2.5 : 1)")
     panels[1][0].set_ylabel("its change from voxel to voxel")
     figure.colorbar(drawn, ax=list(panels[1]), label="mm per voxel", shrink=0.8)
@@ -98,12 +98,14 @@ def main() -> None:
     parser.add_argument("pairs", type=Path)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--method", action="append", required=True)
+    parser.add_argument("--name", action="append", help="what to call each method in table and picture")
     parser.add_argument("--case", help="the pair to draw")
     parser.add_argument("--picture", type=Path, help="where the picture goes")
     given = parser.parse_args()
-    sys.stdout.write(table(given.pairs, given.runs, given.method) + "\n")
+    names = given.name or given.method
+    sys.stdout.write(table(given.pairs, given.runs, given.method, names) + "\n")
     if given.picture:
-        draw(given.pairs, given.runs, given.method, given.case, given.picture)
+        draw(given.pairs, given.runs, given.method, names, given.case, given.picture)
 
 
 if __name__ == "__main__":
