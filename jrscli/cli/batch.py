@@ -78,7 +78,7 @@ Jobs = Annotated[
         "--jobs",
         min=1,
         help="Cases at once, as far as memory does.",
-        show_default="1, and another reads or writes; dask: one per worker",
+        show_default="1, and the next is read meanwhile; dask: one per worker",
         rich_help_panel=_RUNNING,
     ),
 ]
