@@ -22,6 +22,15 @@ def export(
         Path | None,
         typer.Option("--card", help="YAML file of what the card is to say besides: version, licence, limits, scores, cite, …"),
     ] = None,
+    segmenter: Annotated[
+        Path | None,
+        typer.Option(
+            "--segmenter",
+            metavar="CHECKPOINT",
+            help="Another training, of any recipe, whose network labels the images.",
+            show_default=False,
+        ),
+    ] = None,
     refine: Annotated[
         int | None, typer.Option("--refine", min=0, help="The model's default of refinement steps.", show_default=False)
     ] = None,
@@ -47,7 +56,7 @@ def export(
         wanted = read_details(details, name=name, refine=refine, source=source)
         folder = output or Path("jrs-out") / "models"
         exporting.refuse_existing(folder, wanted.name, overwrite=overwrite)
-        model = exporting.export(source, folder, wanted)
+        model = exporting.export(source, folder, wanted, segmenter)
         talk.output("card", model.path)
         for graph in model.card.graphs.values():
             talk.output("graph", folder / graph.file)

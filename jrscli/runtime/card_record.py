@@ -44,7 +44,8 @@ class File:
 class Trained:
     """How the weights came about. data: the name of the set; split: which part of it; config: the file of settings.
 
-    simulation: parameters of what was simulated while it learned; none where nothing was.
+    simulation: parameters of what was simulated while it learned; none where nothing was. segmenter: which other training made
+    the graph that labels images, where one did.
     """
 
     data: str
@@ -55,6 +56,7 @@ class Trained:
     version: str
     date: str
     simulation: Mapping[str, float] = field(default_factory=dict)
+    segmenter: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from jrscli.training.cases import DataList
 from jrscli.training.details import Details
 from jrscli.training.onnx_graph import onnx_bytes
 from jrscli.training.run import build_method
+from jrscli.training.segmenter import SEGMENT, Segmenter, segmenter_of
 from jrscli.training.template import Template
 
 AGREEMENT = 1e-4
@@ -45,12 +46,14 @@ def refuse_existing(folder: Path, name: str, *, overwrite: bool) -> None:
         )
 
 
-def export(source: Path | str, folder: Path | str, details: Details) -> Model:
+def export(source: Path | str, folder: Path | str, details: Details, segmenter: Path | str | None = None) -> Model:
     """Write the graphs and the card of a trained method into a folder; nothing is left there where a check fails.
 
     source: a checkpoint of `jrs train`, or the folder with it; of a stage that is not finished its best weights so far count.
+    segmenter: another one, whose graph labels images in place of its own.
 
-    Raises ModelError `checkpoint.missing`, `checkpoint.unreadable`, `export.failed`, `export.differs`, `card.invalid`.
+    Raises ModelError `checkpoint.missing`, `checkpoint.unreadable`, `export.failed`, `export.differs`, `export.segmenter`,
+    `card.invalid`.
     """
     content = checkpoint.load(source)
     data = _data_of(content)
@@ -73,6 +76,7 @@ def export(source: Path | str, folder: Path | str, details: Details) -> Model:
         seed=int(settings["seed"]),
         simulation={key: settings[key] for key in SIMULATIONS if key in settings},
         template=_template_of(content.get("template")),
+        segmenter=None if segmenter is None else segmenter_of(segmenter, data),
     )
 
 
@@ -86,18 +90,26 @@ def export_method(
     seed: int,
     simulation: Mapping[str, Mapping[str, Any]] | None = None,
     template: Template | None = None,
+    segmenter: Segmenter | None = None,
 ) -> Model:
     """The same for a method in memory. simulation: the settings ``cycle``, ``fraction`` and ``contrast`` of its training.
 
     Raises what `export` raises.
     """
     files: dict[str, bytes] = {}
+    made = {graph.name: graph for graph in method.graphs()}
     try:
-        graphs = {graph.name: _graph(graph, method, data, details, files) for graph in method.graphs()}
-        card = _card(graphs, method, data, details, method_name, _trained(method, data, details, seed, simulation or {}))
+        trained = _trained(method, data, details, seed, simulation or {})
+        if segmenter is not None:
+            made[SEGMENT] = segmenter.graph
+            other = _trained(segmenter.method, segmenter.data, details, seed, segmenter.content["settings"])
+            simulated = {**trained.simulation, **other.simulation}
+            trained = dataclasses.replace(trained, simulation=simulated, segmenter=segmenter.words)
+        graphs = {graph.name: _graph(graph, method, data, details, files) for graph in made.values()}
+        card = _card(graphs, method, data, details, method_name, trained)
     except PlainError as error:
         raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
-    card = dataclasses.replace(card, golden=_golden(card, method))
+    card = dataclasses.replace(card, golden=_golden(card, made.values()))
     brought = {}
     if template is not None:
         brought = {
@@ -110,7 +122,7 @@ def export_method(
             template={role: cards.File(file, digest.hexdigest()) for role, (file, digest) in named.items()},
             regions_mm=_regions_mm(method, data),
         )
-    return _written(card, {**files, **brought}, folder, method)
+    return _written(card, {**files, **brought}, folder, made.values())
 
 
 def _graph(graph: Graph, method: Method, data: DataList, details: Details, files: dict[str, bytes]) -> cards.Graph:
@@ -240,10 +252,10 @@ def _numbers(part: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, floa
             yield f"{part}.{key}", float(value)
 
 
-def _golden(card: cards.Card, method: Method) -> cards.Golden:
+def _golden(card: cards.Card, graphs: Iterable[Graph]) -> cards.Golden:
     """The golden run, by torch."""
     expected = {}
-    for graph in method.graphs():
+    for graph in graphs:
         inputs = golden_inputs(card, graph.name)
         arrays = _by_torch(graph, [inputs[role] for role in graph.inputs], flat=card.grid.dims == 2)
         expected[graph.name] = {role: statistics(array) for role, array in arrays.items()}
@@ -258,7 +270,7 @@ def _by_torch(graph: Graph, arrays: list[np.ndarray], *, flat: bool) -> dict[str
     return dict(zip(graph.outputs, wide, strict=True))
 
 
-def _written(card: cards.Card, files: Mapping[str, bytes], folder: Path, method: Method) -> Model:
+def _written(card: cards.Card, files: Mapping[str, bytes], folder: Path, graphs: Iterable[Graph]) -> Model:
     """Write aside, read back, compare with torch; only then everything goes where it belongs, the card last."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
@@ -270,7 +282,7 @@ def _written(card: cards.Card, files: Mapping[str, bytes], folder: Path, method:
         path = aside / f"{card.name}.yaml"
         card.write(path)
         model = read_model(path)
-        for graph in method.graphs():
+        for graph in graphs:
             _compare(model, graph)
         for name in [*beside.values(), path.name]:
             (aside / name).replace(folder / name)

@@ -1,0 +1,84 @@
+"""The segmenting graph of another training, for a model that registers well and is labelled better by somebody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from jrscli.errors import ModelError
+from jrscli.recipe import Graph, Method
+from jrscli.runtime.plain import PlainError, build
+from jrscli.training import checkpoint
+from jrscli.training.cases import DataList
+from jrscli.training.run import build_method
+
+SEGMENT = "segment"
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """graph: labels one image. method, data, content: the recipe, the data list and the checkpoint it came from."""
+
+    graph: Graph
+    method: Method
+    data: DataList
+    content: dict[str, Any]
+
+    @property
+    def words(self) -> str:
+        """For the card."""
+        return f"{self.content['method']}, seed {self.content['settings']['seed']}, trained by itself"
+
+
+class BySlices(nn.Module):
+    """A network for slices, on every slice of an image."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Float[Tensor, "1 c i j k"]) -> Float[Tensor, "1 k i j k"]:
+        """The slices lie along the last axis."""
+        slices = image.movedim(-1, 0).flatten(0, 1)
+        return self.network(slices).movedim(0, -1)[None]
+
+
+def segmenter_of(source: Path | str, data: DataList) -> Segmenter:
+    """The graph that labels an image, of a checkpoint of whatever recipe; of one for slices it labels them all.
+
+    data: the data list of the model that is to have it. Labels, images and voxels must be those of the other training.
+
+    Raises ModelError `export.segmenter` and the codes of `checkpoint.load`.
+    """
+    content = checkpoint.load(source)
+    method = build_method(content["method"], content["config"])
+    method.load_state_dict(content["best"] or content["weights"])
+    method.eval()
+    graph = next((graph for graph in method.graphs() if graph.name == SEGMENT and graph.inputs == ("image",)), None)
+    try:
+        other = build(DataList, content["data"])
+    except PlainError as error:
+        raise _unfit(f"its data list is not valid ({error})") from None
+    if graph is None:
+        raise _unfit("it has no graph that labels an image")
+    if other.labels != data.labels or other.input != data.input:
+        raise _unfit("its labels, or the way images enter it, are others")
+    if other.grid.spacing_mm != data.grid.spacing_mm or other.grid.orientation != data.grid.orientation:
+        raise _unfit("its voxels are others")
+    if other.grid.dims != data.grid.dims:
+        if other.grid.dims == 3:
+            raise _unfit("it needs volumes where the model sees slices")
+        graph = replace(graph, module=BySlices(graph.module))
+    return Segmenter(graph, method, other, content)
+
+
+def _unfit(why: str) -> ModelError:
+    return ModelError(
+        f"the segmenter does not fit the model: {why}",
+        code="export.segmenter",
+        hint="train both on data lists with the same labels, window and grid",
+    )

@@ -1,0 +1,70 @@
+"""A model whose labels come from another training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from jrscli.errors import ModelError
+from jrscli.runtime.predict import Predictor
+from jrscli.runtime.session import Session
+from jrscli.training import checkpoint
+from jrscli.training.details import Details
+from jrscli.training.export import export
+from jrscli.training.run import build_method, train
+from jrscli.training.segmenter import BySlices
+
+from .conftest import write_list
+
+TINY = {"widths": [8, 8], "segment_rounds": 1, "joint_rounds": 1}
+GRID = {"orientation": "RAS", "spacing_mm": [1, 1, 1], "size": [32, 32, 32]}
+
+
+@pytest.fixture(scope="module")
+def runs(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training on volumes, one on their slices, and one on slices of other voxels."""
+    folder = tmp_path_factory.mktemp("runs")
+    quick = {"validate_every": 100, "validation_pairs": 1}
+    flat = {**GRID, "dims": 2, "size": [32, 32, 1]}
+    for name, grid in (("volumes", GRID), ("slices", flat), ("coarse", {**flat, "spacing_mm": [2, 2, 2]})):
+        listed = write_list(folder / f"{name}.yaml", grid=grid)
+        train("siamese", listed, folder / name, config=TINY, training=quick, root=study.parent)
+    return folder
+
+
+def test_every_slice_is_labelled_by_the_other_network(runs: Path, tmp_path: Path) -> None:
+    model = export(runs / "volumes", tmp_path, Details("both", cropped=True), runs / "slices")
+    assert model.card.trained.segmenter == "siamese, seed 0, trained by itself"
+    assert Predictor(model).segmenting == "segment"
+    content = checkpoint.load(runs / "slices")
+    method = build_method(content["method"], content["config"])
+    method.load_state_dict(content["best"] or content["weights"])
+    network = next(graph.module for graph in method.eval().graphs() if graph.name == "segment")
+    image = np.random.default_rng(0).random((1, 1, 32, 32, 32), dtype=np.float32)
+    found = Session(model, "segment").run({"image": image})["logits"]
+    with torch.no_grad():
+        wanted = np.stack([network(torch.from_numpy(image[..., k])).numpy() for k in range(32)], axis=-1)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    alone = export(runs / "volumes", tmp_path / "alone", Details("alone", cropped=True))
+    assert alone.card.trained.segmenter == ""
+    assert np.abs(Session(alone, "segment").run({"image": image})["logits"] - wanted).max() > 0.01
+
+
+def test_slices_and_channels_keep_their_places() -> None:
+    network = torch.nn.Conv2d(2, 3, 1)
+    image = torch.rand(1, 2, 5, 4, 6)
+    with torch.no_grad():
+        found = BySlices(network)(image)
+        assert found.shape == (1, 3, 5, 4, 6)
+        torch.testing.assert_close(found[..., 2], network(image[..., 2]))
+
+
+@pytest.mark.parametrize(("model", "other", "why"), [("volumes", "coarse", "voxels"), ("slices", "volumes", "volumes where")])
+def test_what_does_not_fit_is_refused(runs: Path, tmp_path: Path, model: str, other: str, why: str) -> None:
+    with pytest.raises(ModelError, match=why) as caught:
+        export(runs / model, tmp_path, Details("both"), runs / other)
+    assert caught.value.code == "export.segmenter"
+    assert not list(tmp_path.glob("*.yaml"))
