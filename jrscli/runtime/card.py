@@ -18,6 +18,8 @@ from jrscli.runtime.plain import PlainError, build, need, plain
 
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 USE = "research use, not a medical device"
+DEMONSTRATION = f"{USE}; demonstration"
+"""How the use of a model begins that is there to be looked at, and is never chosen by itself."""
 LARGEST_CARD = 1_000_000
 
 
@@ -155,5 +157,5 @@ def parse(text: bytes, name: str) -> Card:
 
 __all__ = [  # noqa: RUF022  # the tree from its root
     "Card", "Grid", "Graph", "Input", "Window", "Output", "Field", "Golden", "Statistics", "File", "Trained", "Scores", "Score",
-    "USE", "parse",
+    "USE", "DEMONSTRATION", "parse",
 ]  # fmt: skip

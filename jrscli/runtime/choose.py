@@ -10,7 +10,7 @@ import numpy as np
 
 from jrscli.errors import ModelError, Notice
 from jrscli.roles import INPUTS
-from jrscli.runtime.card import Card
+from jrscli.runtime.card import DEMONSTRATION, Card
 from jrscli.runtime.prepare import network_grid
 from jrscli.runtime.store import Model
 from jrscli.spatial.geometry import Geometry
@@ -103,6 +103,8 @@ def unlike(card: Card, volumes_cc: dict[str, float]) -> str | None:
 def _against(card: Card, task: Task, images: Sequence[Subject], non_commercial: bool) -> str | None:
     """Why the card does not fit; an empty text where it is for another task altogether, None where it fits."""
     if not (card.registers if task == "register" else card.segments) or _needs_more(card, task):
+        return ""
+    if card.use.startswith(DEMONSTRATION):
         return ""
     for image in images:
         if card.modalities and image.modality is not None and image.modality not in card.modalities:

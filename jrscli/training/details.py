@@ -22,6 +22,7 @@ class Details:
     volumes_cc: as in a card, in place of what the training images gave. scores: as in a card, filled in by who measured them.
     refine: steps of refinement where none are asked for. cropped: whether images are larger than the grid and are used cropped
     to it, as they were in training; in place of what the training images gave. fusion: as in a card, chosen on validation.
+    demonstration: the model shows a method and is never chosen by itself.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Details:
     scores: Mapping[str, cards.Scores] = dataclasses.field(default_factory=dict)
     config: str = ""
     date: str = ""
+    demonstration: bool = False
 
 
 def read_details(

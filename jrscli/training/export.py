@@ -157,7 +157,7 @@ def _card(
         grid=dataclasses.replace(data.grid, multiple=(i, j, k) if method.dynamic else None),
         graphs=graphs,
         golden=cards.Golden(GOLDEN_SEED, size, {n: dict.fromkeys(g.outputs, nothing) for n, g in graphs.items()}),
-        use=f"{cards.USE}; a network trained on {data.name}",
+        use=f"{cards.DEMONSTRATION if details.demonstration else cards.USE}; a network trained on {data.name}",
         labels=data.labels,
         volumes_cc=details.volumes_cc,
         field=cards.Field(method.field.kind, method.field.squarings, method.field.scale, method.field.compose),

@@ -79,6 +79,12 @@ def test_of_several_the_best_scored_one_is_chosen(model):
     assert (found.model.card.name, found.others) == ("b", ("a",))
 
 
+def test_a_demonstration_is_never_chosen_by_itself(model):
+    use = "research use, not a medical device; demonstration; a network"
+    assert chosen([model(use=use)], Subject(SMALL, "MR"), Subject(SMALL, "MR")) is None
+    assert chosen([model(use=use), model("other")], Subject(SMALL, "MR"), Subject(SMALL, "MR")) == "other"
+
+
 def test_a_non_commercial_licence_has_to_be_accepted(model):
     models = [model(licence="CC-BY-NC-SA-4.0")]
     assert chosen(models, Subject(SMALL, "MR")) is None
