@@ -21,6 +21,8 @@ from jrscli.runtime.card import Card
 from jrscli.runtime.store import bundled_folder, read_model
 
 HERE = Path(__file__).parent / "methods"
+COLUMNS = 3
+"""Of panels in the picture."""
 TASKS = ("registration", "segmentation")
 CURVES = HERE.parent / "images" / "training.png"
 HEAD = """# The methods
@@ -138,8 +140,11 @@ def draw() -> None:
     from matplotlib import pyplot
 
     cards = sorted(_cards(), key=lambda card: card.name)
-    figure, panels = pyplot.subplots(1, len(cards), figsize=(5.2 * len(cards), 3.6), squeeze=False, layout="constrained")
-    for panel, card in zip(panels[0], cards, strict=True):
+    rows = -(-len(cards) // COLUMNS)
+    figure, panels = pyplot.subplots(rows, COLUMNS, figsize=(5.2 * COLUMNS, 3.6 * rows), squeeze=False, layout="constrained")
+    for panel in panels.flat[len(cards) :]:
+        panel.set_visible(False)
+    for panel, card in zip(panels.flat, cards, strict=False):
         edges: list[tuple[str, float]] = []
         for task, colour in (("registration", "#1f5fa8"), ("segmentation", "#b24a00")):
             x, y, edges = _joined(curve(bundled_folder() / f"{card.name}-log.csv", task))
