@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jrscli.errors import InputError
+from jrscli.errors import InputError, JrsError
 from jrscli.io import read_image
 from jrscli.runtime.prepare import mass_centre, network_grid, prepared
 from jrscli.spatial.geometry import Geometry
@@ -40,6 +40,7 @@ class Cases(Sequence[Prepared]):
 
     def __init__(self, data: DataList, cases: Sequence[Case], part: str) -> None:
         self.data = data
+        self.part = part
         self.cases = [case for case in cases if case.part == part]
         self._kept: dict[int, Prepared] = {}
 
@@ -48,7 +49,11 @@ class Cases(Sequence[Prepared]):
 
     def __getitem__(self, index: int) -> Prepared:  # type: ignore[override]
         if index not in self._kept:
-            self._kept[index] = prepare_case(self.data, self.cases[index])
+            try:
+                self._kept[index] = prepare_case(self.data, self.cases[index])
+            except JrsError as error:  # which of many it is; its name may be a patient's
+                error.message = f"case {index + 1} of the {self.part} part: {error.message}"
+                raise
         return self._kept[index]
 
     def make_a_pair(self, one: int, other: int) -> bool:
