@@ -154,7 +154,7 @@ def score(
 
       jrs models score my-model data.yaml --part validation
 
-      jrs models score my-model.yaml data.yaml > scores.yaml
+      jrs models score my-model.yaml data.yaml --pairs 20 --json
     """
     from jrscli.cli.model_score import measure
     from jrscli.runtime.store import find_model

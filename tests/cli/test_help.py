@@ -117,6 +117,7 @@ LONG = {
     ("rerun",),
     ("train",),
     ("export",),
+    ("models", "score"),
     *((word, task) for word in ("batch", "watch") for task in TASKS),
 }
 """Their examples take long, or other processes; they have tests of their own."""
