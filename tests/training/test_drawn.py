@@ -25,14 +25,20 @@ ORGANS = ["background", "left parotid", "right parotid"]
 
 
 def patient(folder: Path, seed: int, names: dict[int, str]) -> np.ndarray:
-    """A CT series and an RTSTRUCT in one folder, with a BODY round everything; what was drawn."""
+    """A CT series and an RTSTRUCT in one folder, with a BODY round everything and a GTV in the left organ; what was drawn."""
     image, labels = phantom(seed)
     header = write_series(Volume((image * 10).astype(np.int16), GRID), folder / "ct", seed=f"p{seed}")
     body = np.zeros(labels.shape, np.uint32)
     body[1:-1, 1:-1, 1:-1] = 9
+    i, j, k = (int(n) for n in np.argwhere(labels == 1).mean(axis=0))
+    tumour = np.zeros(labels.shape, np.uint32)
+    tumour[i - 2 : i + 3, j - 2 : j + 3, k - 2 : k + 3] = 8
     drawn = structures_of_labels(LabelMap(np.where(np.isin(labels, list(names)), labels, 0).astype(np.uint32), GRID, names))
-    outline = structures_of_labels(LabelMap(body, GRID, {9: "BODY"}))
-    write_rtstruct(replace(drawn, rois=(*outline.rois, *drawn.rois)), header, GRID, folder / "plan.dcm", seed=f"p{seed}")
+    others = [
+        structures_of_labels(LabelMap(part, GRID, {n: name})) for part, n, name in ((body, 9, "BODY"), (tumour, 8, "GTV"))
+    ]
+    rois = (*others[0].rois, *drawn.rois, *others[1].rois)
+    write_rtstruct(replace(drawn, rois=rois), header, GRID, folder / "plan.dcm", seed=f"p{seed}")
     for path in (folder / "ct").iterdir():
         path.rename(folder / path.name)
     (folder / "ct").rmdir()
@@ -53,7 +59,7 @@ def listed(folder: Path, **changes: object) -> Path:
     return write_list(folder / "data.yaml", **{**given, "absent": "undrawn", **changes})
 
 
-def test_contours_are_found_by_their_organs_and_a_body_hides_none(clinic: Path) -> None:
+def test_contours_are_found_by_their_organs_and_others_hide_none(clinic: Path) -> None:
     data, cases = read_data(listed(clinic))
     assert [case.patient for case in cases] == ["0", "1", "2"]
     for n in (0, 1):
