@@ -18,9 +18,9 @@ from jrscli.spatial.volume import Volume
 
 Task = Literal["register", "segment"]
 SMALLEST_SHARE = 0.5
+"""An image that fills less of the card's grid than this, along any axis, shows something else."""
 LARGEST_CROPPED = 2.0
 """How many times longer than the grid an image may be for a model that sees a crop of it, as it did in training."""
-"""An image that fills less of the card's grid than this, along any axis, shows something else."""
 LEAST_SPREAD = 0.1
 """Grey values that span less of a window than this are in other units."""
 
