@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from jrscli.spatial.volume import LabelMap, Volume
     from jrscli.workflows.model_scores import Case
 
-PAIRS = 40
-"""So many pairs are registered where nobody says otherwise."""
-
 
 def measure(
     talk: Talk,
@@ -54,6 +51,8 @@ def measure(
         steps = model.card.refine if refine is None else refine
         values = registration_scores(predictor, cases, chosen, steps, talk)
         found["registration"] = {"n": len(chosen), "values": {key: round(value, 4) for key, value in values.items()}}
+    elif predictor.registering:
+        talk.say("registration: not measured, the data list has no two real images to register")
     if predictor.segmenting:
         dice = segmentation_dice(predictor, cases, talk)
         talk.close_bar()

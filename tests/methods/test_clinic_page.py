@@ -70,6 +70,7 @@ def test_every_command_of_the_page_works(tmp_path: Path, monkeypatch: pytest.Mon
             (tmp_path / target).write_text(found.stdout, "utf-8")
     assert set(said) == {"train", "export", "score", "import", "verify", "list", "propagate-contours"}
     assert "right parotid" in said["score"].stderr
+    assert "registration: not measured" in said["score"].stderr  # the images of the day are simulated
     assert "our head and neck patients" in (tmp_path / "models/our-head-neck.yaml").read_text("utf-8")
     assert "split: test" in (tmp_path / "models/our-head-neck.yaml").read_text("utf-8")
     assert "our-head-neck" in said["list"].stdout
