@@ -83,11 +83,13 @@ def deform(
     field: Tensor | None = None
     for shrink, steps in zip(plan.shrinks, plan.steps, strict=True):
         level = _Level(fixed, moving, weight, spacing, shrink, same_contrast, guides)
-        start = fixed.new_zeros(1, 3, *level.size) if field is None else resize_field(field, level.size)
+        none = fixed.new_zeros(1, 3, *level.size)
+        start, back = (none, none) if field is None else (resize_field(field, level.size), None)
         field = level.onto(FIXED, start, plan, steps, tick)
         if plan.both_ways:
-            opposite = unfolded(level.onto(MOVING, invert(start), plan, steps, tick))
-            field = unfolded((field + invert(opposite)) / 2)
+            back = invert(start, rough=True) if back is None else back
+            opposite = unfolded(level.onto(MOVING, back, plan, steps, tick))
+            field = unfolded((field + invert(opposite, rough=True)) / 2)
     assert field is not None
     return resize_field(field, fixed.shape[2:])
 

@@ -22,6 +22,8 @@ CLOSE_VOXELS = 0.01
 """Residual at which a point counts as inverted."""
 SETTLED_VOXELS = 0.002
 """Residual at which fixed-point steps leave a point alone."""
+ROUGH_CLOSE_VOXELS, ROUGH_SETTLED_VOXELS = 0.3, 0.03
+"""The same for an inverse that is a step on the way only."""
 THICK, MOST_PARTS = 3.0, 4
 """An axis whose voxels are this many times the finest ones is divided for the inverse, into this many parts at most."""
 
@@ -70,17 +72,18 @@ def divided(field: Float[Tensor, "1 3 i j k"], parts: Sequence[int]) -> Float[Te
     return finer * torch.tensor(parts, device=field.device, dtype=field.dtype).view(1, 3, 1, 1, 1)
 
 
-def invert(field: Float[Tensor, "1 3 i j k"]) -> Float[Tensor, "1 3 i j k"]:
+def invert(field: Float[Tensor, "1 3 i j k"], *, rough: bool = False) -> Float[Tensor, "1 3 i j k"]:
     """The field w with ``w(y) + u(y + w(y)) = 0`` for a field that vanishes at its border.
 
     Fixed-point steps first, at the points that have not settled; where these steps do not settle, Newton steps with the local
-    derivative.
+    derivative. rough: for use between two levels, where a tenth of a voxel more or less is mended by the steps that follow.
     """
+    settled, close = (ROUGH_SETTLED_VOXELS, ROUGH_CLOSE_VOXELS) if rough else (SETTLED_VOXELS, CLOSE_VOXELS)
     identity = identity_like(field)
     inverse = -sample(field, identity - field)
     residual = (inverse + sample(field, identity + inverse)).flatten(2)
     found, place = inverse.flatten(2).clone(), identity.flatten(2)
-    todo = (residual.abs().amax(1)[0] > SETTLED_VOXELS).nonzero()[:, 0]
+    todo = (residual.abs().amax(1)[0] > settled).nonzero()[:, 0]
     w, at, left = found[:, :, todo], place[:, :, todo], residual[:, :, todo]
     for _ in range(FIXED_POINT_STEPS):
         if not todo.numel():
@@ -88,9 +91,9 @@ def invert(field: Float[Tensor, "1 3 i j k"]) -> Float[Tensor, "1 3 i j k"]:
         w = w - left
         left = w + sample(field, (at + w)[..., None, None])[..., 0, 0]
         found[:, :, todo] = w
-        open_ = left.abs().amax(1)[0] > SETTLED_VOXELS
+        open_ = left.abs().amax(1)[0] > settled
         todo, w, at, left = todo[open_], w[:, :, open_], at[:, :, open_], left[:, :, open_]
-    far = left.abs().amax(1)[0] > CLOSE_VOXELS
+    far = left.abs().amax(1)[0] > close
     if bool(far.any()):
         derivative = torch.cat(gradient(field, "central"), dim=1)
         for some, start, here in zip(
@@ -99,7 +102,7 @@ def invert(field: Float[Tensor, "1 3 i j k"]) -> Float[Tensor, "1 3 i j k"]:
             at[:, :, far].split(POINTS_AT_ONCE, 2),
             strict=True,
         ):
-            found[:, :, some] = _newton(field, derivative, here[..., None, None], start[..., None, None])[..., 0, 0]
+            found[:, :, some] = _newton(field, derivative, here[..., None, None], start[..., None, None], close)[..., 0, 0]
     return found.view(field.shape)
 
 
@@ -108,14 +111,15 @@ def _newton(
     derivative: Float[Tensor, "1 9 i j k"],
     place: Float[Tensor, "1 3 n 1 1"],
     w: Float[Tensor, "1 3 n 1 1"],
+    close: float,
 ) -> Float[Tensor, "1 3 n 1 1"]:
-    """``w`` improved until ``w + u(place + w)`` is close to zero."""
+    """``w`` improved until ``w + u(place + w)`` is shorter than ``close`` voxels."""
     one = torch.eye(3, device=w.device)
     residual = w + sample(field, place + w)
     size = residual.norm(dim=1, keepdim=True)
     reach = torch.ones_like(size)
     for _ in range(NEWTON_STEPS):
-        if float(size.max()) < CLOSE_VOXELS:
+        if float(size.max()) < close:
             break
         jacobian = sample(derivative, place + w)[0, :, :, 0, 0].view(3, 3, -1).permute(2, 1, 0) + 1.001 * one
         move = torch.linalg.solve(jacobian, residual[0, :, :, 0, 0].T[..., None])[..., 0]

@@ -6,9 +6,10 @@
 Every cell (how many labels, which way, seed) is one training with the same images, the same augmentation, and as many
 optimiser steps of the segmentation (of teacher and student together in jrss) as --budget says. "alone" are the two networks of
 deepatlas without each other. "atlases" trains nothing: the labelled images are carried over by the pair optimiser (--preset
-fast) and vote, on the image's own grid: how good labels can be that registration alone brings. Cells lie in folders of their
-own: a stopped run goes on where it was, and what is not done is printed as "not run". Scores are of the validation part
-unless --part test is given, on the network's grid.
+fast) and vote, on the image's own grid: how good labels can be that registration alone brings. "taught" is the segmenter of
+"alone" with such labels on --taught more training images. Cells lie in folders of their own: a stopped run goes on where it
+was, and what is not done is printed as "not run". Scores are of the validation part unless --part test is given, on the
+network's grid.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 LIST = Path(__file__).parents[2] / "configs" / "hippocampus-data.yaml"
 COUNTS = (1, 5, 20, None)
-KINDS = ("alone", "deepatlas", "siamese", "jrss", "deeprs", "atlases")
+KINDS = ("alone", "deepatlas", "siamese", "jrss", "deeprs", "atlases", "taught")
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,15 @@ class Cell:
 
     @property
     def method(self) -> str:
-        return "deepatlas" if self.kind == "alone" else self.kind
+        return "deepatlas" if self.kind in ("alone", "taught") else self.kind
 
     def config(self, budget: int) -> dict[str, Any]:
         """Half of the segmentation's steps alone and half beside the registration, but for deeprs, which has no such stage."""
         half, rest = budget // 2, budget - budget // 2
         if self.kind == "alone":
             return {"smoothness": 0.3, "pretrain_register": budget, "pretrain_segment": budget, "joint_rounds": 0}
+        if self.kind == "taught":
+            return {"pretrain_register": 0, "pretrain_segment": budget, "joint_rounds": 0}
         if self.kind == "deepatlas":
             shared = {"smoothness": 0.3, "register_repeats": 1, "segment_rate": 1e-3}
             return {"pretrain_register": half, "pretrain_segment": rest, "joint_rounds": half, **shared}
@@ -68,8 +71,8 @@ def cells(counts: list[int | None], kinds: list[str], seeds: int) -> Iterator[Ce
                 yield Cell(count, kind, seed)
 
 
-def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str) -> None:
-    """Train (or go on training) and score one cell."""
+def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str, listing: Path = LIST) -> None:
+    """Train (or go on training) and score one cell. listing: the data list that it trains on."""
     import torch
 
     from jrscli.training import checkpoint
@@ -79,10 +82,10 @@ def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str) -> None:
     from jrscli.training.validate import Examples, validate, validation_pairs
 
     folder = out / cell.name
-    changes = {"labelled": cell.labelled, "labelled_seed": cell.seed}
+    changes = {"labelled": cell.labelled, "labelled_seed": cell.seed} if listing == LIST else {}
     train(
         cell.method,
-        LIST,
+        listing,
         folder,
         config=cell.config(budget),
         training={"seed": cell.seed, "mixed_chance": 1.0, "validate_every": max(budget // 4, 1), "checkpoint_every": 50},
@@ -100,13 +103,49 @@ def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str) -> None:
     (folder / f"scores-{part}.json").write_text(json.dumps({"budget": budget, **scores}), "utf-8")
 
 
-def run_atlases(cell: Cell, out: Path, data: Path, part: str) -> None:
-    """Carry the labels of the labelled training images to those of the part."""
-    from jrscli import evaluate, segment
+def _cases_of(cell: Cell, data: Path) -> tuple[list[Any], list[tuple[Path, Path]]]:
+    """All cases, labels hidden as the cell says, and the images and labels that carry them."""
     from jrscli.training.cases import read_data
 
     _, found = read_data(LIST, root=data, changes={"labelled": cell.labelled, "labelled_seed": cell.seed})
-    atlases = [(case.image, case.labels) for case in found if case.part == "train" and case.labels is not None]
+    return found, [(case.image, case.labels) for case in found if case.part == "train" and case.labels is not None]
+
+
+def teach(cell: Cell, most: int, out: Path, data: Path) -> Path:
+    """Draw labels on ``most`` unlabelled training images by the labelled ones; the data list that names both kinds."""
+    import yaml
+
+    from jrscli import segment
+    from jrscli.io import write_labels
+
+    found, atlases = _cases_of(cell, data)
+    folder = out / f"{cell.name}-labels"
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    left = most
+    for case in found:
+        labels = case.labels
+        if case.part == "train" and labels is None:
+            if not left:
+                continue
+            left -= 1
+            labels = folder / f"{case.patient}.nii.gz"
+            if not labels.is_file():
+                write_labels(segment(case.image, atlases, preset="fast", threads=1).labels, labels)
+        entries.append({"patient": case.patient, "image": str(case.image), "labels": str(labels), "part": case.part})
+    listed = yaml.safe_load(LIST.read_text("utf-8"))
+    for key in ("images", "label_files", "split"):
+        del listed[key]
+    written = folder / "data.yaml"
+    written.write_text(yaml.safe_dump({**listed, "cases": entries}), "utf-8")
+    return written
+
+
+def run_atlases(cell: Cell, out: Path, data: Path, part: str) -> None:
+    """Carry the labels of the labelled training images to those of the part."""
+    from jrscli import evaluate, segment
+
+    found, atlases = _cases_of(cell, data)
     scores = []
     for case in [case for case in found if case.part == part and case.labels is not None]:
         carried = segment(case.image, atlases, preset="fast", threads=1).labels
@@ -145,6 +184,7 @@ def main() -> None:
     parser.add_argument("--labelled", type=int, nargs="*", default=[count or 0 for count in COUNTS], help="0 = all")
     parser.add_argument("--kind", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--part", choices=["validation", "test"], default="validation")
+    parser.add_argument("--taught", type=int, default=60, help="images that taught draws labels on")
     parser.add_argument("--most", type=int, default=1000, help="cells to run at most now")
     parser.add_argument("--table-only", action="store_true")
     chosen = parser.parse_args()
@@ -159,6 +199,9 @@ def main() -> None:
         for cell in left[: chosen.most]:
             if cell.kind == "atlases":
                 run_atlases(cell, chosen.out, data, chosen.part)
+            elif cell.kind == "taught":
+                listing = teach(cell, chosen.taught, chosen.out, data)
+                run_cell(cell, chosen.budget, chosen.out, data, chosen.part, listing)
             else:
                 run_cell(cell, chosen.budget, chosen.out, data, chosen.part)
     print(table(counts, chosen.kind, chosen.seeds, chosen.out, chosen.part))  # noqa: T201
