@@ -73,14 +73,15 @@ def deform(
     *,
     same_contrast: bool,
     guides: Guides | None = None,
+    begin: Float[Tensor, "1 3 i j k"] | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Float[Tensor, "1 3 i j k"]:
     """The pull field (voxels) that takes ``moving`` onto ``fixed``; both on one grid of this spacing, grey values 0 … 1.
 
     weight: how much each voxel counts, 0 … 1. same_contrast: local correlation if true, else distance of MIND-SSC features.
-    guides: what else the field has to bring together, on the same grid.
+    guides: what else the field has to bring together, on the same grid. begin: a field to begin with.
     """
-    field: Tensor | None = None
+    field = begin
     for shrink, steps in zip(plan.shrinks, plan.steps, strict=True):
         level = _Level(fixed, moving, weight, spacing, shrink, same_contrast, guides)
         none = fixed.new_zeros(1, 3, *level.size)

@@ -14,11 +14,12 @@ from torch.nn import functional
 
 from jrscli.engine.device import device_named
 from jrscli.engine.diffeomorphic import Plan, deform
+from jrscli.engine.fit import Fit
 from jrscli.engine.folding import determinant, unfolded
 from jrscli.engine.guidance import Guidance
-from jrscli.engine.guides import vouched
+from jrscli.engine.guides import Guides, vouched
 from jrscli.engine.inverse import divided, faded, invert, margin_for, parts_for
-from jrscli.engine.linear import SAME_CONTRAST, LinearResult, align
+from jrscli.engine.linear import MIDDLE, SAME_CONTRAST, LinearResult, align
 from jrscli.engine.prepare import scaled, tensor_of, working_grid
 from jrscli.nn.losses import LocalCorrelation
 from jrscli.nn.warp import warp
@@ -158,8 +159,63 @@ def optimise(
     if linear_only:
         return PairResult(linear, None, None, tuple(clock.steps))
 
-    small = resample_smoothed(moving_grey, working_grid(moving.geometry, effort.voxels))
-    target = tensor_of(resample_smoothed(fixed_grey, grid).array, place)
+    same = linear.contrast > SAME_CONTRAST
+    weights = fixed_weight, moving_weight
+    fields = _deformed((fixed_grey, moving_grey), weights, pull, effort, same, guides, clock, place)
+    return PairResult(linear, *fields, tuple(clock.steps))
+
+
+def finish(
+    fixed: Volume,
+    moving: Volume,
+    linear: AffineTransform,
+    begin: DisplacementField,
+    *,
+    preset: str = "balanced",
+    guidance: Guidance | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> tuple[DisplacementField, DisplacementField, tuple[Step, ...]]:
+    """A field before a linear map (fixed mm -> moving mm), improved on the images' own working grid, and its inverse.
+
+    begin: found by somebody else, on whatever grid: the coarsest level is spared. guidance: as for `optimise`.
+    """
+    place = device_named(device)
+    effort = EFFORTS[preset]
+    clock = _Clock(progress)
+    clock.begin("prepare", 1)
+    grey = scaled(fixed), scaled(moving)
+    matrix = torch.tensor(linear.matrix, dtype=torch.float32, device=place)[None]
+    same = Fit(*grey, MIDDLE, None, place).signed_correlation(matrix) > SAME_CONTRAST
+    clock.end()
+    grid = working_grid(fixed.geometry, effort.voxels)
+    pull = Transform((linear,))
+    guides = guidance.on(grid, grid, pull, place) if guidance else None
+    found, back = _deformed(grey, (None, None), pull, effort, same, guides, clock, place, begin)
+    return found, back, tuple(clock.steps)
+
+
+def _deformed(
+    grey: tuple[Volume, Volume],
+    weights: tuple[Volume | None, Volume | None],
+    pull: Transform,
+    effort: Effort,
+    same: bool,
+    guides: Guides | None,
+    clock: _Clock,
+    place: torch.device,
+    begin: DisplacementField | None = None,
+) -> tuple[DisplacementField, DisplacementField]:
+    """The field of the deformable stage, before the map ``pull``, and its inverse. weights: of fixed and moving image."""
+    (fixed, moving), (fixed_weight, moving_weight) = grey, weights
+    grid = working_grid(fixed.geometry, effort.voxels)
+    plan, first = effort.plan(grid), None
+    if begin is not None:
+        plan = replace(plan, shrinks=plan.shrinks[1:], steps=plan.steps[1:])
+        array = Transform((begin,)).displacement(grid).to_voxels().astype(np.float32)
+        first = torch.from_numpy(np.moveaxis(array, -1, 0).copy())[None].to(place)
+    small = resample_smoothed(moving, working_grid(moving.geometry, effort.voxels))
+    target = tensor_of(resample_smoothed(fixed, grid).array, place)
     source = tensor_of(resample(small, grid, pull).array, place)
     weight = tensor_of(_coverage(moving.geometry, moving_weight, grid, pull).array, place)
     if fixed_weight is not None:
@@ -168,10 +224,10 @@ def optimise(
         -weight, [1 + 2 * min(1, n - 1) for n in grid.shape], 1, [min(1, n - 1) for n in grid.shape]
     )
     guides = guides.within(weight) if guides else None
-    plan = effort.plan(grid)
     tick = clock.begin("deformable", (1 + plan.both_ways) * sum(plan.steps) // 10)
-    same = linear.contrast > SAME_CONTRAST
-    field_voxels = deform(target, source, weight, grid.spacing_mm, plan, same_contrast=same, guides=guides, tick=tick)
+    field_voxels = deform(
+        target, source, weight, grid.spacing_mm, plan, same_contrast=same, guides=guides, begin=first, tick=tick
+    )
     clock.end(contrast="same" if same else "different")
 
     clock.begin("unfold", 1)
@@ -190,7 +246,7 @@ def optimise(
     x, y, z = wide_grid.spacing_mm
     back_grid = wide_grid.with_spacing((x / i, y / j, z / k))
     clock.end(margin_voxels=max(margin))
-    return PairResult(linear, _in_mm(wide, wide_grid), _in_mm(back, back_grid), tuple(clock.steps))
+    return _in_mm(wide, wide_grid), _in_mm(back, back_grid)
 
 
 def _in_mm(field_voxels: Float[Tensor, "1 3 i j k"], grid: Geometry) -> DisplacementField:

@@ -166,6 +166,7 @@ def _card(
         clean_up=method.clean_up,
         iterations=method.iterations,
         refine=details.refine,
+        finish=details.finish,
         fusion=details.fusion,
         departures=method.departures,
         simulated_training=data.simulated or bool(trained.simulation),

@@ -90,6 +90,7 @@ def register(
             model,
             init=init,
             refine=0 if refine is None and preset == "fast" else refine,
+            preset=preset,
             fixed_labels=_for_model(model, "fixed_labels", fixed_labels, fixed),
             moving_labels=_for_model(model, "moving_labels", moving_labels, moving),
             guidance=guidance,

@@ -15,6 +15,7 @@ from jrscli.runtime.pair import Pair, PairField
 from jrscli.runtime.predict import Predictor
 from jrscli.runtime.probabilities import Probabilities
 from jrscli.spatial.affine import AffineTransform
+from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
 from jrscli.turn import turn, waited
@@ -35,6 +36,7 @@ def register_by_model(
     *,
     init: str | AffineTransform = "auto",
     refine: int | None = None,
+    preset: str = "balanced",
     fixed_labels: LabelMap | None = None,
     moving_labels: LabelMap | None = None,
     guidance: Guidance | None = None,
@@ -48,7 +50,7 @@ def register_by_model(
 
     refine: steps of the pair optimiser after the network, led by the labels that the model sees in both images, or by the maps
     that it aligns; by default those of the card. With 0 no step of torch runs. guidance: what else is known of the pair, for
-    these steps.
+    these steps. preset: of the pair optimiser's last part on the images' own grid, where the card asks for it.
 
     Raises what `Predictor` raises; UsageError `usage.refine`.
     """
@@ -75,6 +77,7 @@ def register_by_model(
     )
     if found.smooth:
         notices += (Notice("model.smooth", f"one smooth field in place of one per region: {found.smooth}"),)
+    finishes = predictor.card.finish and steps > 0
     if guidance and not steps and not (given and "labels" in needed):
         words = "labels and landmarks steer the steps of refinement only, and there are none"
         notices += (Notice("guide.unused", words),)
@@ -94,6 +97,8 @@ def register_by_model(
     failed = failed or made_less_alike(before, after)
     field, back = found.both_ways()
     clock.end("inverse")
+    if finishes:
+        field, back = _finished(fixed, moving, pair.start, field, guidance, preset, threads, device, clock, progress)
     registration = registration_of(
         Transform((field, pair.start)),
         Transform((pair.start.inverse(), back)),
@@ -172,6 +177,33 @@ def _refined(
         )
     progress("refine", steps, steps)
     return replace(found, array=array, inverse=None)
+
+
+def _finished(
+    fixed: Volume,
+    moving: Volume,
+    start: AffineTransform,
+    field: DisplacementField,
+    guidance: Guidance | None,
+    preset: str,
+    threads: int | None,
+    device: str,
+    clock: Clock,
+    progress: Progress,
+) -> tuple[DisplacementField, DisplacementField]:
+    """The network's field, improved on the images' own grid; what the user drew may steer it, what the network saw does not."""
+    from jrscli.engine.device import use_threads
+    from jrscli.engine.pair import finish
+
+    if threads:
+        use_threads(threads)
+    with turn():
+        field, back, steps = finish(
+            fixed, moving, start, field, preset=preset, guidance=guidance, device=device, progress=progress
+        )
+    facts = {name: value for step in steps for name, value in step.facts.items()}
+    clock.end("finish", preset=preset, **facts)
+    return field, back
 
 
 def _as_guidance(seen: tuple[Probabilities, Probabilities], pair: Pair) -> Guidance:

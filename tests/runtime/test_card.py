@@ -76,6 +76,7 @@ def test_a_missing_key_is_named(card, path):
         ("refine", -1),
         ("refine", 2.5),
         ("refine", True),
+        ("finish", "yes"),
         ("use", "for clinical use"),
         ("grid.dims", 4),
         ("grid.orientation", "RAP"),
@@ -146,6 +147,11 @@ def test_a_graph_that_looks_at_maps_needs_the_graph_that_makes_them(card):
     for part in (tree["graphs"], tree["golden"]["expected"]):
         part["align"] = part.pop("register")
     assert "align needs the graph transform" in refusal(yaml.safe_dump(tree)).message
+
+
+def test_the_last_part_on_the_images_grid_comes_after_steps_of_refinement(card):
+    tree = yaml.safe_load(card.as_yaml()) | {"finish": True}
+    assert "finish comes after" in refusal(yaml.safe_dump(tree | {"refine": 0})).message
 
 
 def test_a_grid_needs_a_size():

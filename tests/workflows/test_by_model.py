@@ -100,6 +100,28 @@ def test_the_fast_preset_refines_nothing_unless_asked(predictor, pair):
     assert "refine" in [step.name for step in register(*pair, model=model, preset="fast", refine=2).steps]
 
 
+def test_a_card_may_ask_for_a_last_part_on_the_images_own_grid(predictor, pair):
+    """The network says half of the way, on voxels twice as large; no step on that grid tells as much as the images do."""
+    fixed, moving = pair
+    coarse = Grid(dims=3, spacing_mm=(2.0, 2.0, 2.0), multiple=(4, 4, 4))
+    options = {"shift": (0.5, 0.0, 0.0), "grid": coarse, "refine": 1}
+    plain, whole = (register(fixed, moving, model=predictor(**options, finish=finish)) for finish in (False, True))
+    assert [step.name for step in whole.steps][-2:] == ["inverse", "finish"]
+    assert whole.steps[-1].facts["preset"] == "balanced"
+    inside = np.argwhere(np.sqrt(((np.indices(GEOMETRY.shape) - 10.5) ** 2).sum(0)) < 7)
+    points = GEOMETRY.index_to_world(inside)
+    truth = GEOMETRY.index_to_world(inside + np.array([2, 0, 0]))
+    away = [float(np.linalg.norm(found.transform.map_points(points) - truth, axis=1).mean()) for found in (plain, whole)]
+    assert away[0] > 0.7
+    assert away[1] < 0.3
+    assert whole.folding_percent == 0
+    assert whole.inverse_consistency_p95_mm < 0.1
+    for asked in ({"refine": 0}, {"preset": "fast"}):
+        assert "finish" not in [
+            step.name for step in register(fixed, moving, model=predictor(**options, finish=True), **asked).steps
+        ]
+
+
 def test_what_a_model_cannot_do_is_not_asked_of_it(predictor, pair):
     mask = LabelMap(np.ones(GEOMETRY.shape, np.uint32), GEOMETRY)
     for options in ({"linear_only": True}, {"fixed_mask": mask}, {"moving_mask": mask}):
