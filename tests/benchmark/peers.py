@@ -3,7 +3,8 @@
 KIND is "affine" or "rigid": the linear start that every tool gets, SimpleITK's registration by Mattes mutual information.
 Each writes the whole displacement on the fixed grid (mm, LPS, pull). Settings are the tools' own where they have any; what was
 chosen here stands in the code. greedy comes from the package picsl-greedy, plastimatch from Debian; ants_syn (antspyx) and
-elastix (itk-elastix) run with their default parameter maps from their own linear stage, on as many threads as they are told.
+elastix (itk-elastix) run with their default parameter maps from their own linear stage, on as many threads as they are told;
+convexadam (convexAdam, with torch) with its defaults.
 """
 
 from __future__ import annotations
@@ -185,10 +186,39 @@ def elastix(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sit
         return sitk.ReadImage(f"{name}/field.nii.gz", sitk.sitkVectorFloat32)
 
 
+def convexadam(fixed: sitk.Image, moving: sitk.Image, start: sitk.Transform) -> sitk.Image:
+    """convexAdam on MIND features, its defaults; sides padded to multiples of 12 voxels, which its grids want."""
+    import torch
+    from convexAdam.convex_adam_MIND import convex_adam_pt
+
+    torch.set_num_threads(1)
+    original, fixed = fixed, _thin(fixed)
+    lowest = max(float(sitk.GetArrayViewFromImage(moving).min()), -500.0)
+    grid = sitk.ConstantPad(fixed, [0, 0, 0], [-n % 12 for n in fixed.GetSize()], 0.0)
+    maps = sitk.Transform(3, sitk.sitkIdentity), start
+    images = [
+        sitk.Clamp(sitk.Resample(image, grid, by, sitk.sitkLinear, lowest), sitk.sitkFloat32, -500.0, _highest(image))
+        for image, by in zip((fixed, moving), maps, strict=True)
+    ]
+    arrays = [sitk.GetArrayFromImage(image) for image in images]
+    found = np.asarray(convex_adam_pt(*arrays, dtype=torch.float32, device=torch.device("cpu")), np.float64)
+    # components come in the order of the array's axes (z, y, x), in voxels
+    axes = np.array(grid.GetDirection()).reshape(3, 3)
+    field = sitk.GetImageFromArray((found[..., ::-1] * np.array(grid.GetSpacing())) @ axes.T, isVector=True)
+    field.CopyInformation(grid)
+    return _total(original, start, sitk.DisplacementFieldTransform(field))
+
+
+def _highest(image: sitk.Image) -> float:
+    """What bright voxels are cut at: 1500 in a CT (which has air below -500), nowhere in an MR."""
+    array = sitk.GetArrayViewFromImage(image)
+    return 1500.0 if array.min() < -500 else float(array.max())
+
+
 OWN_START = {"ants_syn": "ants", "elastix": "itk"}
 """Tools with a linear stage of their own, and the module they need."""
 PEERS: dict[str, Callable[[sitk.Image, sitk.Image, sitk.Transform], sitk.Image]] = {
-    f.__name__: f for f in (identity, linear, demons, greedy, plastimatch, ants_syn, elastix)
+    f.__name__: f for f in (identity, linear, demons, greedy, plastimatch, ants_syn, elastix, convexadam)
 }
 
 
