@@ -88,12 +88,12 @@ def check_scores(talk: Talk, model: Model, data: Path, *, device: str, threads: 
     return {"name": model.card.name, "sha256": model.sha256, "scores": found, "largest_difference": round(worst, 6)}
 
 
-def _refinements(model: Model, score: Score) -> list[tuple[str, int]]:
-    """The metrics that are the Dice with some number of refinement steps: the card's own, and ``dice_refine_N``."""
-    found = []
+def _refinements(model: Model, score: Score) -> list[tuple[str, int | None]]:
+    """The metrics that are the Dice after some steps of refinement: the card's own (None), and ``dice_refine_N``."""
+    found: list[tuple[str, int | None]] = []
     for metric in score.values:
         if metric == "dice":
-            found.append((metric, model.card.refine))
+            found.append((metric, None))
         elif metric.startswith("dice_refine_") and metric.removeprefix("dice_refine_").isdigit():
             found.append((metric, int(metric.removeprefix("dice_refine_"))))
     return found

@@ -28,7 +28,7 @@ def lines(model: Model) -> Iterator[str]:
         yield f"contrasts    {', '.join(card.contrasts)}, in this order"
     if card.labels:
         yield f"labels       {', '.join(card.labels[1:])}"
-    further = ", and then on the images' own grid" if card.finish else ""
+    further = ", then on the images' own grid" if card.finish else ""
     yield f"refinement   {card.refine} steps of the pair optimiser by default (--refine N){further}"
     if card.requires:
         yield f"needs        {', '.join(card.requires)}"

@@ -48,8 +48,7 @@ def measure(
         visit_pairs(patients)[:pairs] if kind == "visits" else scored_pairs(len(cases), pairs) if kind == "patients" else []
     )
     if predictor.registering and chosen:
-        steps = model.card.refine if refine is None else refine
-        values = registration_scores(predictor, cases, chosen, steps, talk)
+        values = registration_scores(predictor, cases, chosen, refine, talk)
         found["registration"] = {"n": len(chosen), "values": {key: round(value, 4) for key, value in values.items()}}
     elif predictor.registering:
         talk.say("registration: not measured, the data list has no two real images to register")

@@ -36,7 +36,7 @@ class Card:
     regions_mm: of a model that looks at each label in a box: how far it reaches below and above the label's middle along each
     axis of the grid.
     iterations: passes of the context loop. refine: steps of refinement by the pair optimiser, where none are asked for.
-    finish: whether the pair optimiser, after these steps, goes on on the images' own grid, which is finer than the network's.
+    finish: whether the pair optimiser, after these steps if any, goes on on the images' own grid, finer than the network's.
     fusion: where a contour was carried, too: how much of the fused one is the model's, by label, 0 … 1; midway for the others.
     departures: letters of the documented decisions that differ from the paper. scores: by data set.
     use: begins with "research use, not a medical device".
@@ -92,7 +92,6 @@ class Card:
         need(all(0 <= share <= 1 for share in self.fusion.values()), "the shares of fusion are 0 … 1")
         need(self.use.startswith(USE), f"use must begin with: {USE}")
         need(0 <= self.clean_up <= 1, "clean_up is 0 … 1")
-        need(not self.finish or self.refine > 0, "finish comes after steps of refine")
         need(self.iterations >= 1 and self.refine >= 0, "iterations is at least 1, refine at least 0")
 
     @property

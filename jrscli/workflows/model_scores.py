@@ -32,11 +32,15 @@ def visit_pairs(patients: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def registration_scores(
-    predictor: Predictor, cases: Sequence[Case], pairs: Sequence[tuple[int, int]], refine: int, progress: Progress = silent
+    predictor: Predictor,
+    cases: Sequence[Case],
+    pairs: Sequence[tuple[int, int]],
+    refine: int | None,
+    progress: Progress = silent,
 ) -> dict[str, float]:
     """``dice`` (mean over labels and pairs) and ``folding_percent``; labels are warped by nearest neighbour.
 
-    A label that vanishes counts 0.
+    A label that vanishes counts 0. refine: None is what the card says.
     """
     scores, folds = [], []
     for n, (a, b) in enumerate(pairs):

@@ -49,8 +49,8 @@ def register_by_model(
     """The transform that moves ``moving`` onto ``fixed`` as the model sees it; see `jrscli.workflows.register.register`.
 
     refine: steps of the pair optimiser after the network, led by the labels that the model sees in both images, or by the maps
-    that it aligns; by default those of the card. With 0 no step of torch runs. guidance: what else is known of the pair, for
-    these steps. preset: of the pair optimiser's last part on the images' own grid, where the card asks for it.
+    that it aligns; by default those of the card. Asked for 0, no step of torch runs. preset: of the pair optimiser's last part,
+    on the images' own grid, where the card asks for it. guidance: what else is known of the pair, for both.
 
     Raises what `Predictor` raises; UsageError `usage.refine`.
     """
@@ -77,8 +77,8 @@ def register_by_model(
     )
     if found.smooth:
         notices += (Notice("model.smooth", f"one smooth field in place of one per region: {found.smooth}"),)
-    finishes = predictor.card.finish and steps > 0
-    if guidance and not steps and not (given and "labels" in needed):
+    finishes = predictor.card.finish and refine != 0
+    if guidance and not steps and not finishes and not (given and "labels" in needed):
         words = "labels and landmarks steer the steps of refinement only, and there are none"
         notices += (Notice("guide.unused", words),)
     if {"fixed", "moving"} <= set(found.probabilities):
@@ -108,7 +108,7 @@ def register_by_model(
         steps=tuple(clock.steps),
         seed=seed,
         model=predictor.model.title,
-        guided_by=guidance.words() if guidance and steps else "",
+        guided_by=guidance.words() if guidance and (steps or finishes) else "",
         notices=notices,
     )
     return replace(registration, seen=found.probabilities.get("fixed"))

@@ -149,11 +149,6 @@ def test_a_graph_that_looks_at_maps_needs_the_graph_that_makes_them(card):
     assert "align needs the graph transform" in refusal(yaml.safe_dump(tree)).message
 
 
-def test_the_last_part_on_the_images_grid_comes_after_steps_of_refinement(card):
-    tree = yaml.safe_load(card.as_yaml()) | {"finish": True}
-    assert "finish comes after" in refusal(yaml.safe_dump(tree | {"refine": 0})).message
-
-
 def test_a_grid_needs_a_size():
     with pytest.raises(PlainError):
         Grid()

@@ -104,7 +104,7 @@ def test_a_card_may_ask_for_a_last_part_on_the_images_own_grid(predictor, pair):
     """The network says half of the way, on voxels twice as large; no step on that grid tells as much as the images do."""
     fixed, moving = pair
     coarse = Grid(dims=3, spacing_mm=(2.0, 2.0, 2.0), multiple=(4, 4, 4))
-    options = {"shift": (0.5, 0.0, 0.0), "grid": coarse, "refine": 1}
+    options = {"shift": (0.5, 0.0, 0.0), "grid": coarse}
     plain, whole = (register(fixed, moving, model=predictor(**options, finish=finish)) for finish in (False, True))
     assert [step.name for step in whole.steps][-2:] == ["inverse", "finish"]
     assert whole.steps[-1].facts["preset"] == "balanced"
