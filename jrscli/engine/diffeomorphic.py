@@ -79,18 +79,19 @@ def deform(
     """The pull field (voxels) that takes ``moving`` onto ``fixed``; both on one grid of this spacing, grey values 0 … 1.
 
     weight: how much each voxel counts, 0 … 1. same_contrast: local correlation if true, else distance of MIND-SSC features.
-    guides: what else the field has to bring together, on the same grid. begin: a field to begin with.
+    guides: what else the field has to bring together, on the same grid. begin: a field to begin with, beside nothing: on the
+    coarsest grid both are tried, and what fits better goes on.
     """
-    field = begin
+    field: Tensor | None = None
     for shrink, steps in zip(plan.shrinks, plan.steps, strict=True):
         level = _Level(fixed, moving, weight, spacing, shrink, same_contrast, guides)
-        none = fixed.new_zeros(1, 3, *level.size)
-        start, back = (none, none) if field is None else (resize_field(field, level.size), None)
-        field = level.onto(FIXED, start, plan, steps, tick)
-        if plan.both_ways:
-            back = invert(start, rough=True) if back is None else back
-            opposite = unfolded(level.onto(MOVING, back, plan, steps, tick))
-            field = unfolded((field + invert(opposite, rough=True)) / 2)
+        if field is not None:
+            field = level.solved(resize_field(field, level.size), plan, steps, tick)
+            continue
+        field = level.solved(None, plan, steps, tick)
+        if begin is not None:
+            other = level.solved(resize_field(begin, level.size), plan, steps, tick)
+            field = min(field, other, key=lambda found: level.misfit(found, plan))
     assert field is not None
     return resize_field(field, fixed.shape[2:])
 
@@ -122,10 +123,30 @@ class _Level:
         self.weight = shrunk(weight, self.size)
         self.guides = guides.at(self.size) if guides else None
 
+    def solved(
+        self, start: Float[Tensor, "1 3 i j k"] | None, plan: Plan, steps: int, tick: Callable[[], None]
+    ) -> Float[Tensor, "1 3 i j k"]:
+        """The field of this level, from ``start`` on (None: nothing), folded nowhere."""
+        none = self.weight.new_zeros(1, 3, *self.size)
+        field = self.onto(FIXED, none if start is None else start, plan, steps, tick)
+        if not plan.both_ways:
+            return field
+        back = none if start is None else invert(start, rough=True)
+        opposite = unfolded(self.onto(MOVING, back, plan, steps, tick))
+        return unfolded((field + invert(opposite, rough=True)) / 2)
+
     def onto(
         self, target: int, start: Float[Tensor, "1 3 i j k"], plan: Plan, steps: int, tick: Callable[[], None]
     ) -> Float[Tensor, "1 3 i j k"]:
         """The field that takes the other image onto image ``target``, from ``start`` on."""
+        return descend(start, self._loss(target, plan), self.coarseness, plan, steps, tick)
+
+    def misfit(self, field: Float[Tensor, "1 3 i j k"], plan: Plan) -> float:
+        """How badly the moving image fits the fixed one by a field, guides included."""
+        with torch.no_grad():
+            return float(self._loss(FIXED, plan)(field))
+
+    def _loss(self, target: int, plan: Plan) -> Objective:
         similarity: LocalCorrelation | FeatureDistance
         if self.same_contrast:
             radius = [round(plan.radius / c) for c in self.coarseness]
@@ -133,8 +154,7 @@ class _Level:
         else:
             similarity = FeatureDistance(self.channels[target], self.weight)
         guides = self.guides.swapped() if self.guides and target == MOVING else self.guides
-        loss = Objective(self.channels[1 - target], similarity, guides, self.coarseness, plan.update_sigma)
-        return descend(start, loss, self.coarseness, plan, steps, tick)
+        return Objective(self.channels[1 - target], similarity, guides, self.coarseness, plan.update_sigma)
 
 
 def descend(

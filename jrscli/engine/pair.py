@@ -178,8 +178,8 @@ def finish(
 ) -> tuple[DisplacementField, DisplacementField, tuple[Step, ...]]:
     """A field before a linear map (fixed mm -> moving mm), improved on the images' own working grid, and its inverse.
 
-    begin: found by somebody else, on whatever grid. All levels are gone through all the same: without the coarsest one what was
-    wrong with it stays (simulated fractions: 1.11 mm in place of 1.07). guidance: as for `optimise`.
+    begin: found by somebody else, on whatever grid; on the coarsest level it stands beside a start from nothing, and what fits
+    better goes on. guidance: as for `optimise`.
     """
     place = device_named(device)
     effort = EFFORTS[preset]
