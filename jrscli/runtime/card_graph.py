@@ -26,6 +26,7 @@ class Grid:
     centre: what of an image lies in the middle of its grid: "image" (its middle) or "mass" (the centre of its grey values).
     start: how a pair comes together before the network: "centers" (each image on a grid of its own, the two laid upon each
     other), "header" (one grid in the patient) or "linear" (the pair optimiser's linear stage; needs torch).
+    largest: of a model that sees crops, the largest image among those that it learned from, voxels per axis.
     patch, overlap: voxels of a tile and of what neighbours share, for graphs that may be run tile by tile.
     """
 
@@ -34,6 +35,7 @@ class Grid:
     spacing_mm: tuple[float, float, float] | None = None
     size: tuple[int, int, int] | None = None
     multiple: tuple[int, int, int] | None = None
+    largest: tuple[int, int, int] | None = None
     centre: str = "image"
     start: str = "centers"
     patch: tuple[int, int, int] | None = None
@@ -45,7 +47,7 @@ class Grid:
             good = ORIENTATION.fullmatch(self.orientation) and len({"RLAPSI".index(c) // 2 for c in self.orientation}) == 3
             need(bool(good), f"orientation {self.orientation} is not three letters like RAS")
         need(self.spacing_mm is None or min(self.spacing_mm) > 0, "spacing_mm must be positive")
-        for name in ("size", "multiple", "patch"):
+        for name in ("size", "multiple", "largest", "patch"):
             values = getattr(self, name)
             need(values is None or min(values) > 0, f"{name} must be positive")
         need(self.size is not None or self.multiple is not None, "size or multiple is needed")

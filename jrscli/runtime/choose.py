@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from jrscli.errors import ModelError, Notice
 from jrscli.roles import INPUTS
 from jrscli.runtime.card import DEMONSTRATION, Card
-from jrscli.runtime.prepare import network_grid
+from jrscli.runtime.prepare import natural_shape
 from jrscli.runtime.store import Model
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.volume import Volume
@@ -21,6 +21,8 @@ SMALLEST_SHARE = 0.5
 """An image that fills less of the card's grid than this, along any axis, shows something else."""
 LARGEST_CROPPED = 2.0
 """How many times longer than the grid an image may be for a model that sees a crop of it, as it did in training."""
+LARGER_THAN_ANY = 1.25
+"""The same beside the largest image of the training, where the card tells it."""
 LEAST_SPREAD = 0.1
 """Grey values that span less of a window than this are in other units."""
 
@@ -111,7 +113,7 @@ def _against(card: Card, task: Task, images: Sequence[Subject], non_commercial: 
             return f"for {' and '.join(card.modalities)}, not {image.modality}"
         if card.modalities and image.modality is None and not card.volumes_cc:
             return "the image does not say its modality"
-        size = _natural(card, image.geometry)
+        size = natural_shape(image.geometry, card.grid)
         if not _fits(card, size):
             return f"an image of {_times(size)} voxels where {_times(card.grid.size or ())} is the model's field of view"
     if "NC" in card.licence.upper().replace("_", "-").split("-") and not non_commercial:
@@ -130,17 +132,15 @@ def _needs_more(card: Card, task: Task) -> bool:
     return bool(set(card.requires) - own) if task == "register" else False
 
 
-def _natural(card: Card, geometry: Geometry) -> tuple[int, int, int]:
-    """The voxels of the image in the card's orientation and spacing, neither padded nor cropped."""
-    return network_grid(geometry, replace(card.grid, size=None, multiple=(1, 1, 1), patch=None, overlap=None)).shape
-
-
 def _fits(card: Card, size: tuple[int, int, int]) -> bool:
     if card.grid.size is None or card.grid.patch is not None:
         return True
     axes = range(2 if card.grid.dims == 2 else 3)
-    most = LARGEST_CROPPED if card.grid.multiple is None else 1
-    return all(SMALLEST_SHARE * card.grid.size[n] <= size[n] <= most * card.grid.size[n] for n in axes)
+    most: Sequence[float] = card.grid.size
+    if card.grid.multiple is None:
+        seen = card.grid.largest
+        most = [LARGEST_CROPPED * n for n in card.grid.size] if seen is None else [LARGER_THAN_ANY * n for n in seen]
+    return all(SMALLEST_SHARE * card.grid.size[n] <= size[n] <= most[n] for n in axes)
 
 
 def _score(card: Card, task: Task) -> float:
@@ -157,7 +157,7 @@ def _for(card: Card, images: Sequence[Subject]) -> str:
     known = [image.modality for image in images if image.modality is not None and card.modalities]
     words = [" and ".join(dict.fromkeys(known))] if known else []
     if card.grid.size is not None and card.grid.patch is None:
-        size = _natural(card, images[0].geometry)
+        size = natural_shape(images[0].geometry, card.grid)
         larger = any(n > m for n, m in zip(size, card.grid.size, strict=True)) and card.grid.dims == 3
         seen = f"it sees {_times(card.grid.size)} of the" if larger else ""
         words.append(f"{seen} {_times(size)} voxels".strip() + ("" if larger else f" fit its {_times(card.grid.size)}"))

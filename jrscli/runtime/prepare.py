@@ -55,6 +55,11 @@ def network_grid(
     return base.cropped_to((i, j, k), (i + size[0], j + size[1], k + size[2]))
 
 
+def natural_shape(geometry: Geometry, grid: Grid) -> tuple[int, int, int]:
+    """The voxels of an image in the card's orientation and spacing, neither padded nor cropped."""
+    return network_grid(geometry, replace(grid, size=None, multiple=(1, 1, 1), patch=None, overlap=None)).shape
+
+
 def network_shape(shape: Sequence[int], grid: Grid, least: Sequence[int] | None = None) -> tuple[int, int, int]:
     """The voxels of the network's grid for an image of ``shape`` voxels, already at its spacing and orientation.
 

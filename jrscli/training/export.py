@@ -66,6 +66,8 @@ def export(source: Path | str, folder: Path | str, details: Details, segmenter: 
     if content.get("cropped", False) if details.cropped is None else details.cropped:
         # what the network never saw must not reach it: beyond the crop it would find things that are not there
         method.dynamic = False
+        seen = details.largest or content.get("largest")
+        data = dataclasses.replace(data, grid=dataclasses.replace(data.grid, largest=tuple(seen) if seen else None))
     settings = content["settings"]
     return export_method(
         method,

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from jrscli.errors import InputError, JrsError
 from jrscli.io import read_image
-from jrscli.runtime.prepare import mass_centre, network_grid, prepared
+from jrscli.runtime.prepare import mass_centre, natural_shape, network_grid, prepared
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample_labels
 from jrscli.spatial.volume import LabelMap, Volume
@@ -25,14 +25,14 @@ class Prepared:
     """One case on the network's grid; of a method for slices the third axis counts them.
 
     labels: label numbers, or None where the case has none. drawn: whether each foreground label was drawn in it at all.
-    cropped: whether the image is larger than the grid.
+    natural: voxels of the whole image at the grid's spacing.
     """
 
     patient: str
     image: Float[np.ndarray, "c i j k"]
     labels: UInt8[np.ndarray, "i j k"] | None
     drawn: tuple[bool, ...] = ()
-    cropped: bool = False
+    natural: tuple[int, ...] = ()
 
 
 class Cases(Sequence[Prepared]):
@@ -94,7 +94,7 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
         spacing = geometry.spacing_mm
         made = follow_up(image, labels, spacing, data.range, followups, case.patient, case.made)
         image, labels = made.image, made.labels
-    return Prepared(case.patient, image, labels, drawn, _beyond(volume, data))
+    return Prepared(case.patient, image, labels, drawn, natural_shape(volume.geometry, data.grid))
 
 
 def grid_of(data: DataList, volume: Volume) -> Geometry:
@@ -165,16 +165,15 @@ LARGER = 1.1
 
 def mostly_cropped(cases: Cases) -> bool:
     """Whether most of these cases reach beyond the grid: then the network has seen, and will be used on, the crop alone."""
-    return 2 * sum(case.cropped for case in cases) > len(cases)
+    grid = cases.data.grid
+    size = (grid.size or ())[: grid.dims]
+    beyond = [any(n > LARGER * m for n, m in zip(case.natural, size, strict=False)) for case in cases]
+    return 2 * sum(beyond) > len(beyond)
 
 
-def _beyond(volume: Volume, data: DataList) -> bool:
-    """Whether the image is larger than the grid."""
-    geometry = volume.geometry if data.grid.orientation is None else volume.geometry.oriented(data.grid.orientation)
-    spacing = data.grid.spacing_mm or geometry.spacing_mm
-    size = data.grid.size or geometry.shape
-    sides = list(zip(geometry.shape, geometry.spacing_mm, size, spacing, strict=True))[: data.grid.dims]
-    return any(n * mm > LARGER * m * step for n, mm, m, step in sides)
+def largest(cases: Cases) -> list[int]:
+    """The most voxels along each axis of the grid that an image of these cases has before it is cropped."""
+    return np.max([case.natural for case in cases], axis=0).tolist()
 
 
 def _three_digits(value: float) -> float:

@@ -20,7 +20,7 @@ from jrscli.training import checkpoint
 from jrscli.training.cases import DataList, read_data
 from jrscli.training.extents import extents
 from jrscli.training.loop import Loop, Scored, unheard
-from jrscli.training.prepared import Cases, mostly_cropped, volumes_cc
+from jrscli.training.prepared import Cases, largest, mostly_cropped, volumes_cc
 from jrscli.training.settings import Settings, built
 from jrscli.training.template import choose_template, shipped
 
@@ -93,6 +93,7 @@ def train(
         "versions": _versions(),
         # reads every case once: a file that cannot be read stops the training here and not hours later
         "cropped": mostly_cropped(training_cases),
+        "largest": largest(training_cases),
         "volumes_cc": {name: list(both) for name, both in volumes_cc(training_cases).items()},
     }
     resumed, template = None, None

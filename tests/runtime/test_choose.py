@@ -47,6 +47,9 @@ def test_a_model_that_sees_crops_takes_larger_images(model):
     found = choose_model(crops, "register", [Subject(SMALL, "MR")])
     assert found.reason == "its card fits: MR, it sees 32×48×32 of the 35×50×36 voxels"
     assert chosen(crops, Subject(LARGE, "MR")) is None
+    larger = [model(grid=Grid(spacing_mm=(1, 1, 1), size=(32, 48, 32), largest=(250, 250, 150)))]
+    assert chosen(larger, Subject(LARGE, "MR")) == "tiny"
+    assert chosen(larger, Subject(Geometry((400, 50, 36), np.eye(4)), "MR")) is None
 
 
 def test_the_reason_is_told_either_way(model):

@@ -102,5 +102,6 @@ def test_a_network_that_saw_crops_is_used_on_crops(tmp_path, study, size, croppe
     train("siamese", listed, tmp_path / "run", config=config, training={"validation_pairs": 1})
     made = export(tmp_path / "run", tmp_path / "models", Details("one"))
     assert (made.card.grid.multiple is None) == cropped
+    assert made.card.grid.largest == ((28, 30, 26) if cropped else None)
     made = export(tmp_path / "run", tmp_path / "models", Details("other", cropped=not cropped))
     assert (made.card.grid.multiple is None) != cropped
