@@ -12,9 +12,10 @@ from jrscli.engine.estimate import estimate
 from jrscli.engine.features import mind
 from jrscli.engine.folding import determinant, gradient, unfolded
 from jrscli.engine.inverse import divided, faded, invert, margin_for, parts_for
-from jrscli.engine.pair import EFFORTS, _in_mm, optimise
+from jrscli.engine.pair import EFFORTS, _in_mm, finish, optimise
 from jrscli.engine.prepare import working_grid
 from jrscli.nn.warp import compose
+from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.displacement import DisplacementField
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.resample import resample
@@ -158,3 +159,32 @@ def test_both_ways_make_the_field_smoother(head: Volume) -> None:
         field = deform(fixed, moving, torch.ones_like(fixed), head.geometry.spacing_mm, plan, same_contrast=True)
         rough.append(float(sum((step * step).mean() for step in gradient(field, "central"))))
     assert rough[1] < 0.8 * rough[0]
+
+
+def on_in_noise(voxels: int) -> tuple[Volume, Volume, DisplacementField]:
+    """Noise, the same noise so many voxels on along the first axis, and the field between them."""
+    grid = Geometry((48, 24, 22), np.eye(4))
+    whole = gaussian_filter(np.random.default_rng(8).standard_normal((64, 24, 22)), 1.0).astype(np.float32)
+    field = np.zeros((*grid.shape, 3), np.float32)
+    field[..., 0] = voxels
+    fixed, moving = (Volume(whole[n : n + 48], grid) for n in (voxels, 0))
+    return fixed, moving, DisplacementField(field, grid)
+
+
+@pytest.mark.parametrize(
+    ("voxels", "begin", "good"),
+    [(16, 16, True), (16, 0, False), (2, -16, True)],
+    ids=["too far to be seen, but told", "too far, and not told", "near, but told wrongly"],
+)
+def test_a_field_to_begin_with_is_followed_where_it_fits(voxels: int, begin: int, good: bool) -> None:
+    fixed, moving, truth = on_in_noise(voxels)
+    inside = np.zeros(truth.geometry.shape, bool)
+    inside[6:24, 4:-4, 4:-4] = True
+    told = DisplacementField(truth.array * (begin / voxels), truth.geometry)
+    found, back, steps = finish(fixed, moving, AffineTransform.identity(), told)
+    error = mean_error(Transform((found,)), truth, inside)
+    assert error < 0.5 if good else error > 3
+    assert [step.name for step in steps] == ["prepare", "deformable", "unfold", "inverse"]
+    if good:
+        points = truth.geometry.index_to_world(np.argwhere(inside))
+        assert float(np.linalg.norm(back.map_points(found.map_points(points)) - points, axis=1).mean()) < 0.1
