@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,8 +55,13 @@ def _grid(model: Model) -> str:
     spacing = " at " + " × ".join(f"{s:g}" for s in grid.spacing_mm) + " mm" if grid.spacing_mm else ""
     if grid.size is None:
         return f"any size{spacing}"
-    word = "up to " if grid.multiple is None else "from "
-    return f"{word if grid.patch is None else 'tiles of '}{' × '.join(map(str, grid.patch or grid.size))} voxels{spacing}"
+    word = "tiles of " if grid.patch else "up to " if grid.multiple is None else "from "
+    whole = f", the middle of images of up to {_times(grid.largest)}" if grid.largest else ""
+    return f"{word}{_times(grid.patch or grid.size)} voxels{spacing}{whole}"
+
+
+def _times(size: Sequence[int]) -> str:
+    return " × ".join(map(str, size))
 
 
 def _scores(name: str, scores: Scores) -> Iterator[str]:
