@@ -10,7 +10,7 @@ from typing import Any
 
 from jrscli.errors import ModelError
 from jrscli.runtime import card as cards
-from jrscli.runtime.plain import PlainError, build
+from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.strict_yaml import YamlError, load
 from jrscli.training import checkpoint
 
@@ -41,6 +41,9 @@ class Details:
     config: str = ""
     date: str = ""
     demonstration: bool = False
+
+    def __post_init__(self) -> None:
+        need(self.largest is None or min(self.largest) > 0, "largest must be positive")
 
 
 def read_details(

@@ -85,6 +85,9 @@ def test_details_are_checked(tmp_path):
     file.write_text("name: a\ncolour: red")
     with pytest.raises(ModelError, match="colour"):
         read_details(file)
+    file.write_text("name: a\nlargest: [0, 1, 2]")
+    with pytest.raises(ModelError, match="largest must be positive"):
+        read_details(file)
 
 
 def test_a_name_that_is_no_name_is_refused(tmp_path):
