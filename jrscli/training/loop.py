@@ -17,6 +17,7 @@ from jrscli.errors import JrsError
 from jrscli.progress import Progress, silent
 from jrscli.recipe import Method, Stage, Terms, Turn
 from jrscli.training import checkpoint
+from jrscli.training.cpu import quicken
 from jrscli.training.distributed import Ranks
 from jrscli.training.log import Log
 from jrscli.training.prepared import Cases
@@ -70,9 +71,8 @@ class Loop:
     ) -> None:
         self.ranks = Ranks()
         self.method = method.to(device)
-        if device.type == "cpu" and training.data.grid.dims == 3:
-            # three times as fast as the usual layout on a CPU where layers are thin
-            self.method = self.method.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        if device.type == "cpu":
+            quicken(self.method, training.data.grid.dims)
         self.settings, self.folder, self.device = settings, folder, device
         self.description, self.progress, self.scored = description, progress, scored
         self.validation = validation

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from jrscli.methods import names
 from jrscli.recipe import Batch
+from jrscli.training.cpu import quicken
 from jrscli.training.run import build_method
 
 pytestmark = pytest.mark.benchmark
@@ -40,6 +41,8 @@ def test_steps_per_second(name: str, precision: str) -> None:
     if device.type == "cuda" and not torch.cuda.is_available():
         pytest.skip("torch sees no GPU")
     method = build_method(name, {}).to(device)
+    if device.type == "cpu":
+        quicken(method, 3)
     given = batch(device)
     for turn in method.stages()[-1].turns:
         weights = [weight for network in turn.trains for weight in method.networks[network].parameters()]
