@@ -1,7 +1,7 @@
 """Few labels: the joint recipes beside a segmenter trained alone, on the hippocampus set.
 
     JRS_DATA=FOLDER python tests/benchmark/label_scarcity.py --budget 800 --out runs/scarcity
-    python tests/benchmark/label_scarcity.py --out runs/scarcity --table-only
+    python tests/benchmark/label_scarcity.py --out runs/scarcity --table-only --keep docs/methods/few-labels.csv
 
 Every cell (how many labels, which way, seed) is one training with the same images, the same augmentation, and as many
 optimiser steps of the segmentation (of teacher and student together in jrss) as --budget says. "alone" are the two networks of
@@ -15,6 +15,7 @@ network's grid.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from typing import Any
 
 LIST = Path(__file__).parents[2] / "configs" / "hippocampus-data.yaml"
 COUNTS = (1, 5, 20, None)
+KEPT = ("segmentation", "registration", "folds")
 KINDS = ("alone", "deepatlas", "siamese", "jrss", "deeprs", "atlases", "taught")
 
 
@@ -74,11 +76,12 @@ def cells(counts: list[int | None], kinds: list[str], seeds: int) -> Iterator[Ce
 def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str, listing: Path = LIST) -> None:
     """Train (or go on training) and score one cell. listing: the data list that it trains on."""
     import torch
+    from trained import networks
 
     from jrscli.training import checkpoint
     from jrscli.training.cases import read_data
     from jrscli.training.prepared import Cases
-    from jrscli.training.run import build_method, train
+    from jrscli.training.run import train
     from jrscli.training.validate import Examples, validate, validation_pairs
 
     folder = out / cell.name
@@ -94,9 +97,7 @@ def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str, listing:
         resume=(folder / checkpoint.FILE).exists(),
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
     )
-    content = checkpoint.load(folder)
-    method = build_method(cell.method, content["config"])
-    method.load_state_dict(content["weights"])
+    method, _ = networks(folder)
     listed, found = read_data(LIST, root=data)
     scored = Cases(listed, found, part)
     scores = validate(method, Examples(scored, torch.device("cpu")), validation_pairs(scored, 40))
@@ -163,9 +164,20 @@ def table(counts: list[int | None], kinds: list[str], seeds: int, out: Path, par
         for kind in kinds:
             files = [out / Cell(count, kind, seed).name / f"scores-{part}.json" for seed in range(seeds)]
             done = [json.loads(file.read_text("utf-8")) for file in files if file.is_file()]
-            values = [_shown([score.get(key) for score in done]) for key in ("segmentation", "registration", "folds")]
+            values = [_shown([score.get(key) for score in done]) for key in KEPT]
             lines.append(f"| {count or 'all'} | {kind} | {len(done)} | {' | '.join(values)} |")
     return "\n".join(lines)
+
+
+def keep(out: Path, kept: Path, part: str) -> None:
+    """One line per cell that is done, for docs/make_methods.py."""
+    with kept.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["labelled", "way", "seed", "budget", *KEPT])
+        for scores in sorted(out.glob(f"*/scores-{part}.json")):
+            found = json.loads(scores.read_text("utf-8"))
+            cell = scores.parent.name.rsplit("-", 2)
+            rows.writerow([*cell, found.get("budget", 0), *(f"{found[key]:.4f}" if key in found else "" for key in KEPT)])
 
 
 def _shown(values: list[float | None]) -> str:
@@ -187,6 +199,7 @@ def main() -> None:
     parser.add_argument("--taught", type=int, default=60, help="images that taught draws labels on")
     parser.add_argument("--most", type=int, default=1000, help="cells to run at most now")
     parser.add_argument("--table-only", action="store_true")
+    parser.add_argument("--keep", type=Path, help="a CSV file for the scores of all cells that are done")
     chosen = parser.parse_args()
     counts = [count or None for count in chosen.labelled]
     if not chosen.table_only:
@@ -204,6 +217,8 @@ def main() -> None:
                 run_cell(cell, chosen.budget, chosen.out, data, chosen.part, listing)
             else:
                 run_cell(cell, chosen.budget, chosen.out, data, chosen.part)
+    if chosen.keep:
+        keep(chosen.out, chosen.keep, chosen.part)
     print(table(counts, chosen.kind, chosen.seeds, chosen.out, chosen.part))  # noqa: T201
 
 
