@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jrscli.metrics.evaluation import Row
 from jrscli.metrics.gates import GateRow, GateStatus, graded, graded_up, number_of
-from jrscli.metrics.tolerances import Tolerances
+from jrscli.metrics.tolerances import AGREEMENT, Tolerances
 
 _FLAG_WORDS = {
     "swapped": "lies on the side of its partner: left and right are exchanged",
@@ -59,16 +59,23 @@ def volume_change_row(
     return GateRow("volume_change.v1", title, status, words, change, "%", limit, None, source)
 
 
-def disagreement_row(row: Row, tolerances: Tolerances, v: float) -> GateRow:
-    """Two estimates of one contour, propagated and found by a network, against each other."""
+def disagreement_row(row: Row, tolerances: Tolerances, v: float, agreement: float | None = None) -> GateRow:
+    """Two estimates of one contour, propagated and found by a network, against each other.
+
+    agreement: the Dice from which on contours that were right agreed with this model's, measured: it takes the place of both
+    limits (a coarse network is never near to a contour), unless the site sets its own; and then nothing fails by a doubt alone.
+    """
+    measured = agreement if tolerances.disagreement_dice is None else None
+    least = measured if measured is not None else tolerances.disagreement_dice or AGREEMENT
     msd, dice, volume = number_of(row, "msd.v1"), number_of(row, "dice.v1"), _volume(row)
-    limit = f"MSD ≤ {v:.3g} mm and Dice ≥ {tolerances.disagreement_dice:g}"
-    source = "two estimates of one contour"
+    limit = f"Dice ≥ {least:g}" if measured is not None else f"MSD ≤ {v:.3g} mm and Dice ≥ {least:g}"
+    source = "two estimates of one contour" if measured is None else "as right contours agreed with the model's (its card)"
     if msd is None or dice is None or (volume or 0.0) < tolerances.dice_volume_cc:
         words = f"{row.title}: the two estimates are not judged (less than {tolerances.dice_volume_cc:g} cc, or one is missing)"
         return GateRow("disagreement.v1", row.title, "not_assessed", words, msd, "mm", limit, v, source)
-    agree = msd <= v and dice >= tolerances.disagreement_dice
-    status: GateStatus = "pass" if agree else "fail" if dice < tolerances.dice_review else "review"
+    agree = dice >= least and (measured is not None or msd <= v)
+    failing = measured is None and dice < tolerances.dice_review
+    status: GateStatus = "pass" if agree else "fail" if failing else "review"
     words = f"{row.title}: the two estimates lie {msd:.2f} mm apart, Dice {dice:.2f}"
     return GateRow("disagreement.v1", row.title, status, words, msd, "mm", limit, v, source)
 

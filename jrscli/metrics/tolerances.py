@@ -27,10 +27,15 @@ class Organ:
     source: str = ""
 
 
+AGREEMENT = 0.85
+"""The Dice of two estimates of one contour that are taken to agree, where neither site nor model says another one."""
+
+
 @dataclass(frozen=True)
 class Tolerances:
     """The limits of the gate. Lengths are multiples of v, the largest voxel dimension of both grids, where they say so.
 
+    disagreement_dice: in place of 0.85, and of what a model's card says of its own labels.
     voxel_mm: in place of v (1 mm for stereotactic radiosurgery). digest: sha256 of the site's file.
     """
 
@@ -44,7 +49,7 @@ class Tolerances:
     jacobian_low: float = 0.5
     jacobian_high: float = 2.0
     consistency_review_v: float = 1.5
-    disagreement_dice: float = 0.85
+    disagreement_dice: float | None = None
     volume_change_percent: float = 20.0
     voxel_mm: float | None = None
     organs: Mapping[str, Organ] = field(default_factory=dict)
@@ -59,6 +64,7 @@ class Tolerances:
     def as_json(self) -> dict[str, Any]:
         """The limits as a JSON object."""
         numbers = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("organs", "digest")}
+        numbers["disagreement_dice"] = numbers["disagreement_dice"] or AGREEMENT
         return {**numbers, **({"sha256": self.digest} if self.digest else {})}
 
 

@@ -38,6 +38,7 @@ class Card:
     iterations: passes of the context loop. refine: steps of refinement by the pair optimiser, where none are asked for.
     finish: whether the pair optimiser, after these steps if any, goes on on the images' own grid, finer than the network's.
     fusion: where a contour was carried, too: how much of the fused one is the model's, by label, 0 … 1; midway for the others.
+    agreement: the Dice of the model's and a carried contour from which on the carried one is taken for right, by label.
     departures: letters of the documented decisions that differ from the paper. scores: by data set.
     use: begins with "research use, not a medical device".
     """
@@ -62,6 +63,7 @@ class Card:
     refine: int = 0
     finish: bool = False
     fusion: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    agreement: Mapping[str, float] = dataclasses.field(default_factory=dict)
     departures: tuple[str, ...] = ()
     simulated_training: bool = False
     trained: Trained | None = None
@@ -90,6 +92,8 @@ class Card:
         need(not set(self.volumes_cc) - set(self.labels[1:]), "volumes_cc names something that is no label")
         need(not set(self.fusion) - foreground, "fusion names something that is no label")
         need(all(0 <= share <= 1 for share in self.fusion.values()), "the shares of fusion are 0 … 1")
+        need(not set(self.agreement) - foreground, "agreement names something that is no label")
+        need(all(0 <= least <= 1 for least in self.agreement.values()), "the limits of agreement are 0 … 1")
         need(self.use.startswith(USE), f"use must begin with: {USE}")
         need(0 <= self.clean_up <= 1, "clean_up is 0 … 1")
         need(self.iterations >= 1 and self.refine >= 0, "iterations is at least 1, refine at least 0")

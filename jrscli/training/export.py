@@ -170,6 +170,7 @@ def _card(
         refine=details.refine,
         finish=details.finish,
         fusion=details.fusion,
+        agreement=details.agreement,
         departures=method.departures,
         simulated_training=data.simulated or bool(trained.simulation),
         trained=trained,

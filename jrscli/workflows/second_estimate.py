@@ -94,7 +94,8 @@ def second_estimate(
         row = replace(rows[number], name=title)
         dice = number_of(row, "dice.v1")
         exchanged = dice is not None and dice < CLEARLY and _exchanged(carried, found, number, labels[number], dice)
-        organs.append(Estimates(number, match, row, disagreement_row(row, tolerances, v_mm), exchanged))
+        gate = disagreement_row(row, tolerances, v_mm, found.agreement.get(match.known or ""))
+        organs.append(Estimates(number, match, row, gate, exchanged))
     return SecondEstimate(tuple(organs), labels)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class ModelSegmentation:
 
     volumes_cc: of each label, cm³. confidence: the mean probability of each label where it won. outside_percent: the share of
     the image that the model's grid does not reach. unlike: why the image is not of the kind that the model knows, or None.
+    agreement: as in the card, the least Dice with a right contour, by label.
     """
 
     labels: LabelMap
@@ -28,6 +29,7 @@ class ModelSegmentation:
     outside_percent: float
     unlike: str | None
     model: str
+    agreement: Mapping[str, float] = field(default_factory=dict)
 
 
 def segment_by_model(image: Volume, predictor: Predictor, *, progress: Progress = silent) -> ModelSegmentation:
@@ -49,6 +51,7 @@ def segmentation_of(found: Probabilities, image: Volume, predictor: Predictor) -
         _outside_percent(image, found.geometry.corners_mm),
         unlike(predictor.card, volumes),
         predictor.model.title,
+        predictor.card.agreement,
     )
 
 

@@ -8,7 +8,8 @@ the model carries the labels of the moving image and finds its own in the fixed 
 a carried contour is wrong where its Dice against the drawn one is below --wrong. What is looked at is 1 − Dice of the
 carried and the found contour, which needs no truth. A case that is done is not done again. ``disagreement.csv`` has a line
 per contour, ``disagreement.png`` the curves. --shares: the Dice of fused contours too, by the share of the model's (0 … 1),
-to choose the key ``fusion`` of a card. --leave-out 2:pt_283 leaves label 2 out in cases whose name has pt_283: drawn labels
+to choose the key ``fusion`` of a card. --agreement prints its key ``agreement``: below it are a fifth of the right contours.
+--leave-out 2:pt_283 leaves label 2 out in cases whose name has pt_283: drawn labels
 can be wrong, too.
 """
 
@@ -120,6 +121,16 @@ def shares_table(lines: Sequence[Line]) -> str:
     return "\n".join(out)
 
 
+def agreement_words(lines: Sequence[Line], wrong: float) -> str:
+    """The key ``agreement`` of a card: of each organ the Dice below which a fifth of the right contours lie."""
+    limits = {}
+    for organ in dict.fromkeys(line["organ"] for line in lines):
+        right = [float(line["agreement"]) for line in lines if line["organ"] == organ and float(line["carried_dice"]) >= wrong]
+        if right:
+            limits[organ] = np.floor(100 * np.quantile(right, FALSE_ALARMS)) / 100
+    return "agreement: {" + ", ".join(f"{organ}: {least:.2f}" for organ, least in limits.items()) + "}"
+
+
 def draw(lines: Sequence[Line], wrong: float, of: str, path: Path) -> None:
     """The picture of all curves that there are."""
     import matplotlib
@@ -224,6 +235,7 @@ def main() -> None:
     parser.add_argument("--gate", type=float, default=0.85, help="the Dice of both below which the gate suspects [0.85]")
     parser.add_argument("--leave-out", action="append", default=[], metavar="LABEL:WORD", help="labels of cases named so")
     parser.add_argument("--shares", action="store_true", help="fused contours too")
+    parser.add_argument("--agreement", action="store_true", help="print the limits for a card")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--picture", type=Path, help="where the picture goes [disagreement.png in --out]")
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -257,6 +269,8 @@ def main() -> None:
     sys.stdout.write(table(lines, given.wrong, given.of, given.gate) + "\n")
     if given.shares:
         sys.stdout.write(shares_table(lines) + "\n")
+    if given.agreement:
+        sys.stdout.write(agreement_words(lines, given.wrong) + "\n")
     draw(lines, given.wrong, given.of, given.picture or given.out / "disagreement.png")
 
 

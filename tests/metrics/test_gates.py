@@ -1,5 +1,7 @@
 """The gate: every row of the table of tolerances, at its limits, and the verdict."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -162,6 +164,19 @@ def test_inverse_consistency(p95, expected):
 )
 def test_disagreement_of_two_estimates(msd, dice, volume, expected):
     assert disagreement_row(structure(msd, dice, volume), PLAIN, V).status == expected
+
+
+@pytest.mark.parametrize(("dice", "expected"), [(0.61, "pass"), (0.59, "review"), (0.1, "review")])
+def test_what_a_model_says_of_agreement_goes_before_the_usual_limits(dice, expected):
+    row = disagreement_row(structure(9.0, dice, 20), PLAIN, V, agreement=0.6)
+    assert row.status == expected
+    assert "card" in row.source
+
+
+def test_what_a_site_says_of_agreement_goes_before_the_model():
+    strict = replace(PLAIN, disagreement_dice=0.9)
+    assert disagreement_row(structure(1.0, 0.89, 20), strict, V, agreement=0.6).status == "review"
+    assert disagreement_row(structure(1.0, 0.91, 20), strict, V, agreement=0.95).status == "pass"
 
 
 @pytest.mark.parametrize(

@@ -185,3 +185,14 @@ def test_two_structures_of_one_name_are_not_guessed_at():
     assert second.labels == {}
     assert [(one.number, one.match.kind) for one in second.organs][-2:] == [(1, "given only"), (2, "given only")]
     assert "several" in {match.kind for match in second.matches}
+
+
+@pytest.mark.parametrize(("agreement", "status"), [({}, "fail"), ({"larynx": 0.5}, "pass"), ({"larynx": 0.9}, "review")])
+def test_how_far_a_right_contour_lies_from_the_models_is_the_models_to_say(agreement, status):
+    grid = Geometry((48, 48, 48), SUPINE)
+    drawn = LabelMap(ball(grid, (0, 0, 0), 12.0).astype(np.uint32), grid, {1: "Larynx"})
+    image = Volume(np.zeros(grid.shape, np.float32), grid)
+    carried = propagate(image, drawn, image, registration=Still(), body="propagate")
+    found = seen(LabelMap(3 * ball(grid, (6, 0, 0), 12.0).astype(np.uint32), grid, dict(enumerate(MODEL, 1))))
+    (row,) = second_estimate(carried, replace(found, agreement=agreement), read_tolerances()).rows
+    assert row.status == status
