@@ -37,8 +37,6 @@ class Config:
     """Channels at 1/2, 1/4, 1/8 … of the resolution."""
     flat: int = 0
     """So many halvings, the finest ones, leave the last axis as it is: for slices much thicker than their pixels are wide."""
-    fine: int = 0
-    """Channels at the full resolution, for the labels alone: thin structures like bone; 0: labels come from half of it."""
     similarity: float = 0.3
     """Weight of the local correlation of fixed and warped image."""
     smoothness: float = 0.1
@@ -64,7 +62,6 @@ class Backbone(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.fine = config.fine
         dims, first = config.dims, config.widths[0]
         conv: Any = {2: nn.Conv2d, 3: nn.Conv3d}[dims]
         up: Any = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[dims]
@@ -74,22 +71,11 @@ class Backbone(nn.Module):
         widths = [(width, width) for width in config.widths]
         flat = max(config.flat - 1, 0)
         self.features = UNet(first, widths, widths[-2::-1], dims=dims, norm="instance", slope=0.1, flat=flat)
-        self.logits = up(first, config.fine or config.classes, size, stride=stride, padding=1)
-        if config.fine:
-            self.look = conv_block(config.channels, config.fine, dims=dims, norm="instance", slope=0.1)
-            both = conv_block(2 * config.fine, config.fine, dims=dims, norm="instance", slope=0.1)
-            self.join = nn.Sequential(both, head(config.fine, config.classes, dims=dims, size=3))
+        self.logits = up(first, config.classes, size, stride=stride, padding=1)
 
     def forward(self, image: Float[Tensor, "b c *grid"]) -> list[Tensor]:
         """Decoder features, coarsest first."""
         return self.features.climb(self.features.pyramid(self.stem(image)))
-
-    def label(
-        self, image: Float[Tensor, "b c *grid"], features: Float[Tensor, "b w *half"]
-    ) -> Float[Tensor, "b classes *grid"]:
-        """Logits of the image, from its features at half the resolution, and from itself where there are ``fine`` channels."""
-        raised = self.logits(features)
-        return self.join(torch.cat([raised, self.look(image)], dim=1)) if self.fine else raised
 
 
 class Matcher(nn.Module):
@@ -151,7 +137,7 @@ class Segment(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b classes *grid"]:
         """Logits, background first."""
-        return self.backbone.label(image, self.backbone(image)[-1])
+        return self.backbone.logits(self.backbone(image)[-1])
 
 
 class Siamese(Method):
@@ -213,7 +199,7 @@ class Siamese(Method):
             overlap = soft_dice(warp(swapped, field[pairs]), labels[pairs], background=False, present=present[pairs])
             terms["overlap"] = c.overlap * overlap
         if bool(known.any()):
-            logits = self._segment[0].backbone.label(images, features[-1])
+            logits = self._segment[0].backbone.logits(features[-1])
             terms |= self._supervision(logits[known], labels[known], present[known])
         return terms
 

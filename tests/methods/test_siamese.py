@@ -32,19 +32,6 @@ def test_thick_slices_are_not_halved_before_the_others(batch):
     assert backbone.logits(backbone(batch().fixed)[-1]).shape[2:] == SHAPE
 
 
-def test_fine_channels_see_the_image_itself(batch):
-    """What differs between two neighbouring voxels, features of half the resolution cannot know."""
-    torch.manual_seed(0)
-    method = siamese.Siamese(siamese.Config(widths=(4, 6, 8), fine=3))
-    given = batch()
-    assert method.graph("segment").module(given.fixed).shape == (1, 3, *SHAPE)
-    method.joint_loss(given)["dice"].backward()
-    for name, weight in method.networks["backbone"].named_parameters():
-        if name.startswith(("look", "join", "logits")):
-            assert weight.grad is not None, name
-            assert name.endswith("bias") or float(weight.grad.abs().max()) > 0, name
-
-
 def test_swapped_images_cost_the_same(method, batch):
     given = batch()
     turned = replace(
