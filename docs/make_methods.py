@@ -26,6 +26,16 @@ COLUMNS = 3
 FEW = ("alone", "atlases", "taught", "deepatlas", "siamese", "jrss", "deeprs")
 """Ways to use few labels that are compared."""
 TASKS = ("registration", "segmentation")
+WATCHED = {
+    "deeprs": {
+        "judge.accuracy": "judge right",
+        "judge.fake": "judge's word on warped images",
+        "segment.confidence": "confidence",
+    },
+    "jrss": {"student.accepted": "pseudo-labels accepted", "student.sure_voxels": "sure voxels"},
+}
+"""What tells whether a training with a judge or with labels of its own has collapsed; shares, 0 … 1."""
+STABLE = HERE.parent / "images" / "stability.png"
 CURVES = HERE.parent / "images" / "training.png"
 HEAD = """# The methods
 
@@ -190,6 +200,34 @@ def draw() -> None:
     pyplot.close(figure)
 
 
+def watched(path: Path, name: str, stage: str = "joint") -> tuple[list[int], list[float]]:
+    """A watched number over the rounds of a stage."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["what"] == "watch" and row["stage"] == stage]
+    found = [(int(row["round"]), float(row["value"])) for row in rows if row["name"] == name]
+    return [n for n, _ in found], [value for _, value in found]
+
+
+def draw_stability() -> None:
+    """Judge, accepted labels and field over the joint rounds of every kept training, a line per seed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(2, len(WATCHED), figsize=(5.2 * len(WATCHED), 6.4), layout="constrained", sharex="col")
+    for (name, shares), column in zip(WATCHED.items(), panels.T, strict=True):
+        for seed, log in enumerate(sorted((HERE / "runs").glob(f"{name}-together-[0-9].csv"))):
+            for number, (key, words) in enumerate(shares.items()):
+                column[0].plot(*watched(log, key), color=f"C{number}", linewidth=1, label=None if seed else words)
+            column[1].plot(*watched(log, "register.field_voxels"), color="C0", linewidth=1)
+        column[0].set(title=name, ylim=(0, 1.02), ylabel="share")
+        column[1].set(xlabel="joint rounds", ylabel="mean displacement, voxels", ylim=(0, None))
+        column[0].legend(fontsize=8, loc="lower right")
+    figure.savefig(STABLE, dpi=100)
+    pyplot.close(figure)
+
+
 def _joined(found: list[tuple[str, int, float]]) -> tuple[list[int], list[float], list[tuple[str, float]]]:
     """Rounds counted on through the stages, values, and where each stage begins."""
     x, y, edges, before, last = [], [], [], 0, 0
@@ -208,4 +246,5 @@ if __name__ == "__main__":
     parser.add_argument("--plots", action="store_true")
     if parser.parse_args().plots:
         draw()
+        draw_stability()
     (HERE / "README.md").write_text(page(), encoding="utf-8", newline="\n")

@@ -5,7 +5,8 @@
 
 docs/methods/together.yaml says which ways of training each recipe are compared. DATA holds the sets' folders. Every training
 has a folder of its own, runs/METHOD-WAY-SEED: one that was stopped goes on where it was, one that is done is left alone. --keep
-copies the validations and settings of those that are done, from which docs/make_methods.py makes its table.
+copies the validations, every tenth of the watched numbers and the settings of those that are done, from which
+docs/make_methods.py makes its table and its pictures.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 LIST = ROOT / "docs" / "methods" / "together.yaml"
 DONE = "done"
+WATCHED_EVERY = 10
+"""Rounds of which the watched numbers (judge, field, accepted labels) are kept."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,9 @@ def keep(cell: Cell, out: Path, kept: Path) -> bool:
         return False
     with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
+    wanted = [row for row in rows[1:] if row[2] == "validation" or (row[2] == "watch" and int(row[1]) % WATCHED_EVERY == 0)]
     with (kept / f"{cell.name}.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([rows[0], *(row for row in rows[1:] if row[2] == "validation")])
+        csv.writer(file, lineterminator="\n").writerows([rows[0], *wanted])
     (kept / f"{cell.name}.yaml").write_text((folder / "config.yaml").read_text("utf-8"), "utf-8")
     return True
 
