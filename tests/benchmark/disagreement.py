@@ -9,8 +9,8 @@ a carried contour is wrong where its Dice against the drawn one is below --wrong
 carried and the found contour, which needs no truth. A case that is done is not done again. ``disagreement.csv`` has a line
 per contour, ``disagreement.png`` the curves. --shares: the Dice of fused contours too, by the share of the model's (0 … 1),
 to choose the key ``fusion`` of a card. --agreement prints its key ``agreement``: below it lie 5 % of the right contours of each
-organ, so that of the patients whose seven contours are right one in three is doubted. --leave-out 2:pt_283 leaves label 2 out in cases whose name has pt_283: drawn labels
-can be wrong, too.
+organ, so that of the patients whose seven contours are right one in three is doubted. --leave-out 2:pt_283 leaves label 2 out
+in cases whose name has pt_283: drawn labels can be wrong, too.
 """
 
 from __future__ import annotations
