@@ -57,6 +57,12 @@ def test_what_is_found_at_a_number_of_false_alarms(bench):
     assert curve.beyond(0.05) == (1.0, 1.0)
 
 
+def test_the_limit_of_a_card_looks_at_right_contours_alone(bench):
+    right = [{"organ": "cord", "agreement": 0.5 + n / 100, "carried_dice": 0.9} for n in range(21)]
+    wrong = [{"organ": "cord", "agreement": 0.1, "carried_dice": 0.4}, {"organ": "jaw", "agreement": 0.1, "carried_dice": 0.4}]
+    assert bench.agreement_words(right + wrong, 0.7) == "agreement: {cord: 0.51}"
+
+
 def test_one_run_finds_the_contour_that_is_wrong(bench, make_model, tmp_path, monkeypatch, capsys):
     """Two pairs that lie alike; in one of them an organ of the moving image is drawn in the wrong place."""
     pytest.importorskip("matplotlib")
