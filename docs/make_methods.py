@@ -104,14 +104,19 @@ def _together(names: list[str], published: dict[str, dict[str, Any]]) -> str:
     compared: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "together.yaml").read_text("utf-8"))
     for name in [name for name in names if name in compared]:
         for way, what in compared[name]["ways"].items():
-            logs = sorted((HERE / "runs").glob(f"{name}-{way.replace(' ', '-')}-[0-9].csv"))
-            logs += [bundled_folder() / f"{what['model']}-log.csv"] if "model" in what else []
+            logs = _logs(name, way, what)
             if logs:
                 cells = [_over_seeds(logs, key) if what.get("task", key) == key else "" for key in TASKS]
                 folds = _over_seeds(logs, "folds") if what.get("task") != "segmentation" else ""
                 lines.append(f"| [{name}]({name}.md) | {way} | {len(logs)} | {' | '.join([*cells, folds])} |")
     lines.append("\n![Dice of the validation part over the rounds of each shipped model's training](../images/training.png)")
     return "\n".join(lines) + "\n"
+
+
+def _logs(name: str, way: str, what: dict[str, Any]) -> list[Path]:
+    """Of the trainings of one way, that of the shipped model first."""
+    shipped = [bundled_folder() / f"{what['model']}-log.csv"] if "model" in what else []
+    return shipped + sorted((HERE / "runs").glob(f"{name}-{way.replace(' ', '-')}-[0-9].csv"))
 
 
 def _few() -> str:
@@ -215,9 +220,10 @@ def draw_stability() -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    compared = yaml.safe_load((HERE / "together.yaml").read_text("utf-8"))
     figure, panels = pyplot.subplots(2, len(WATCHED), figsize=(5.2 * len(WATCHED), 6.4), layout="constrained", sharex="col")
     for (name, shares), column in zip(WATCHED.items(), panels.T, strict=True):
-        for seed, log in enumerate(sorted((HERE / "runs").glob(f"{name}-together-[0-9].csv"))):
+        for seed, log in enumerate(_logs(name, "together", compared[name]["ways"]["together"])):
             for number, (key, words) in enumerate(shares.items()):
                 column[0].plot(*watched(log, key), color=f"C{number}", linewidth=1, label=None if seed else words)
             column[1].plot(*watched(log, "register.field_voxels"), color="C0", linewidth=1)
