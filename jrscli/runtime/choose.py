@@ -23,6 +23,8 @@ LARGEST_CROPPED = 2.0
 """How many times longer than the grid an image may be for a model that sees a crop of it, as it did in training."""
 LARGER_THAN_ANY = 1.25
 """The same beside the largest image of the training, where the card tells it."""
+MISSED = 0.25
+"""The share of its labels that may be of another size in an image that a model knows."""
 LEAST_SPREAD = 0.1
 """Grey values that span less of a window than this are in other units."""
 
@@ -94,12 +96,15 @@ def range_notice(model: Model, image: Volume) -> Notice | None:
 
 
 def unlike(card: Card, volumes_cc: dict[str, float]) -> str | None:
-    """Why the labels found in an image are not those of the images that the model knows; None where they are alike."""
-    for name, (low, high) in card.volumes_cc.items():
-        found = volumes_cc.get(name, 0.0)
-        if not low <= found <= high:
-            return f"{name} measures {found:.3g} cm³, in the model's images {low:.3g} to {high:.3g}"
-    return None
+    """Why the labels found in an image are not those of the images that the model knows; None where they are alike.
+
+    Of many labels a few may be of another size: that is an organ the model missed, not another part of the body.
+    """
+    odd = [name for name, (low, high) in card.volumes_cc.items() if not low <= volumes_cc.get(name, 0.0) <= high]
+    if len(odd) <= MISSED * len(card.volumes_cc):
+        return None
+    (low, high), found = card.volumes_cc[odd[0]], volumes_cc.get(odd[0], 0.0)
+    return f"{odd[0]} measures {found:.3g} cm³, in the model's images {low:.3g} to {high:.3g}"
 
 
 def _against(card: Card, task: Task, images: Sequence[Subject], non_commercial: bool) -> str | None:

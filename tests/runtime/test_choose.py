@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,11 @@ def test_labels_of_another_size_are_not_those_the_model_knows(model):
     assert unlike(card, {"level-1": 1.5, "level-2": 99.0}) is None
     assert "level-1 measures 3" in str(unlike(card, {"level-1": 3.0}))
     assert unlike(card, {}) is not None
+
+
+def test_one_organ_of_many_may_be_missed(model):
+    labels = tuple(f"organ {n}" for n in range(1, 8))
+    card = replace(model().card, labels=("background", *labels), volumes_cc=dict.fromkeys(labels, (1.0, 2.0)))
+    found = dict.fromkeys(labels, 1.5)
+    assert unlike(card, {**found, "organ 2": 0.9}) is None
+    assert "organ 2 measures 0" in str(unlike(card, {**found, "organ 2": 0.0, "organ 5": 9.0}))
