@@ -17,7 +17,10 @@ from jrscli.spatial.volume import LabelMap, Volume
 from jrscli.training.cases import Case, DataList
 from jrscli.training.drawn import read_drawn
 from jrscli.training.simulated.contact import frame
-from jrscli.training.simulated.followups import follow_up
+from jrscli.training.simulated.followups import FollowUps, follow_up
+
+GREY_RANGE = (1, 99)
+"""Percentiles of an image between which its grey values lie, where it gets the noise of another visit."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
 
     Raises InputError `labels.unknown` for a label that the data list does not name.
     """
-    volume, found = source_of(data, case)
+    volume, found = _as_read(data, case)
     geometry = grid_of(data, volume)
     image = prepared(volume, geometry, data.input)
     labels = None
@@ -104,8 +107,8 @@ def grid_of(data: DataList, volume: Volume) -> Geometry:
     return network_grid(volume.geometry, replace(data.grid, multiple=None, patch=None, overlap=None), mass_mm=mass)
 
 
-def source_of(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
-    """Image and labels as they were read or made, the labels numbered as the data list names them."""
+def _as_read(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
+    """Image and labels of a file or of a simulated series, before any later visit is made of them."""
     contact = data.simulate.contact if data.simulate else None
     if contact is not None and case.made is not None:
         image, labels = frame(contact, contact.names().index(case.patient), case.made, _of_grid(data))
@@ -113,6 +116,27 @@ def source_of(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
     read = read_image(case.image)
     labels_of = read_drawn(case.labels, read, data) if case.labels is not None and data.labels else None
     return replace(read.volume, others=tuple(read_image(other).volume for other in case.others)), labels_of
+
+
+def source_of(data: DataList, case: Case) -> tuple[Volume, LabelMap | None]:
+    """Image and labels on their own grid, as they were read or made, the labels numbered as the data list names them."""
+    image, labels = _as_read(data, case)
+    followups = data.simulate.followups if data.simulate else None
+    return _visited(image, labels, followups, case) if followups and case.made is not None else (image, labels)
+
+
+def _visited(image: Volume, labels: LabelMap | None, amounts: FollowUps, case: Case) -> tuple[Volume, LabelMap | None]:
+    """The later visit that is made of a case, on the image's own grid."""
+    low, high = (float(value) for value in np.percentile(image.array, GREY_RANGE))
+    numbers = None if labels is None else labels.array.astype(np.int64)
+    spacing = image.geometry.spacing_mm
+    visit = follow_up(
+        image.array.astype(np.float32)[None], numbers, spacing, (low, high), amounts, case.patient, case.made or 0
+    )
+    found = None
+    if labels is not None and visit.labels is not None:
+        found = LabelMap(visit.labels.astype(np.uint32), labels.geometry, labels.names)
+    return replace(image, array=visit.image[0]), found
 
 
 def labelled_source(data: DataList, case: Case) -> tuple[Volume, LabelMap]:

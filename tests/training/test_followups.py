@@ -10,7 +10,7 @@ from jrscli.errors import InputError
 from jrscli.nn.warp import warp
 from jrscli.runtime.plain import PlainError
 from jrscli.training.cases import read_data
-from jrscli.training.prepared import Cases
+from jrscli.training.prepared import Cases, labelled_source
 from jrscli.training.sampling import Sampler
 from jrscli.training.simulated.followups import FollowUps, follow_up
 from jrscli.training.validate import determinant
@@ -98,6 +98,11 @@ def test_they_are_visits_of_a_data_list(study, tmp_path):
     assert not np.array_equal(training[0].image, training[1].image)
     batch = Sampler(training, seed=0, device=torch.device("cpu")).draw("pairs", 0, 0, 0, 0)
     assert float(torch.corrcoef(torch.stack([batch.fixed.flatten(), batch.moving.flatten()]))[0, 1]) > 0.8
+    # what a model is scored on, on the images' own grid: a visit is no copy of its scan
+    scan_of, visit_of = (labelled_source(data, cases[n]) for n in (0, 1))
+    assert visit_of[0].geometry.matches(scan_of[0].geometry)
+    assert 0.5 < float(np.corrcoef(scan_of[0].array.ravel(), visit_of[0].array.ravel())[0, 1]) < 0.999
+    assert 0.001 < float((scan_of[1].array != visit_of[1].array).mean()) < 0.1
     with pytest.raises(InputError, match="visits"):
         read_data(write_list(tmp_path / "wrong.yaml", **{**listed, "pairs": "patients"}))
 
