@@ -7,6 +7,7 @@ from torch import nn
 from jrscli.errors import ModelError, WriteError
 from jrscli.recipe import Graph, Method, Stage
 from jrscli.runtime.card import Grid
+from jrscli.runtime.store import read_model
 from jrscli.training.cases import DataList, read_data
 from jrscli.training.details import Details, read_details
 from jrscli.training.export import export, export_method, refuse_existing
@@ -106,5 +107,7 @@ def test_a_network_that_saw_crops_is_used_on_crops(tmp_path, study, size, croppe
     made = export(tmp_path / "run", tmp_path / "models", Details("one"))
     assert (made.card.grid.multiple is None) == cropped
     assert made.card.grid.largest == ((28, 30, 26) if cropped else None)
-    made = export(tmp_path / "run", tmp_path / "models", Details("other", cropped=not cropped))
+    measured = {"fusion": {made.card.labels[1]: 0.25}, "agreement": {made.card.labels[2]: 0.6}, "finish": True}
+    made = export(tmp_path / "run", tmp_path / "models", Details("other", cropped=not cropped, **measured))
     assert (made.card.grid.multiple is None) != cropped
+    assert {key: getattr(read_model(made.path).card, key) for key in measured} == measured
