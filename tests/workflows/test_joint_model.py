@@ -22,6 +22,9 @@ SHAPE = (16, 16, 12)
 GRID = Geometry(SHAPE, np.diag([-2.0, -2.0, 3.0, 1.0]))
 
 
+AGREEMENT = {"left parotid": 0.3}
+
+
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
     """A fresh network of two paths that borrow nothing."""
@@ -31,7 +34,9 @@ def predictor(tmp_path_factory):
     data = DataList(
         "x", "CC0-1.0", Grid(spacing_mm=(2, 2, 3), size=SHAPE), labels=names, window=Window(values=(0, 100)), images="*"
     )
-    model = export_method(made, data, tmp_path_factory.mktemp("joint"), Details("joint"), method_name="crossstitch", seed=0)
+    model = export_method(
+        made, data, tmp_path_factory.mktemp("joint"), Details("joint", agreement=AGREEMENT), method_name="crossstitch", seed=0
+    )
     return Predictor(model, device="cpu", threads=1)
 
 
@@ -61,7 +66,9 @@ def test_planning_contours_enter_by_name_and_come_back_twice(predictor):
     assert carried.registration.model == "joint@0.1.0"
     seen = carried.registration.seen
     assert seen.names == ("background", "left parotid", "right parotid")
-    found = second_estimate(carried, segmentation_of(seen, image, predictor), read_tolerances())
+    own = segmentation_of(seen, image, predictor)
+    assert own.agreement == AGREEMENT
+    found = second_estimate(carried, own, read_tolerances())
     kinds = {(match.given, match.known): match.kind for match in found.matches}
     assert kinds[None, "left parotid"] == "known only"
     assert kinds["GTV", None] == "given only"
