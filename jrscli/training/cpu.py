@@ -14,8 +14,8 @@ ENOUGH = 20480
 def quicken(method: nn.Module, dims: int) -> nn.Module:
     """The same networks with channels last, and never on the slow path of a single small image.
 
-    Thin layers are up to three times as fast in that layout, and oneDNN several times as fast as the path that PyTorch takes for
-    a batch of one on the coarse levels of a network.
+    Thin layers are up to three times as fast in that layout, and oneDNN several times as fast as the path PyTorch takes for a
+    batch of one on the coarse levels of a network.
     """
     layout = torch.channels_last_3d if dims == 3 else torch.channels_last
     method = method.to(memory_format=layout)  # type: ignore[call-overload]
