@@ -63,6 +63,15 @@ def test_the_limit_of_a_card_looks_at_right_contours_alone(bench):
     assert bench.agreement_words(right + wrong, 0.7) == "agreement: {cord: 0.51}"
 
 
+def test_what_the_limits_of_a_card_doubt_is_counted_set_by_set(bench):
+    contours = [("a", "1", 0.2, 0.9), ("a", "1", 0.8, 0.9), ("a", "2", 0.3, 0.5), ("b", "3", 0.8, 0.5)]
+    keys = ("set", "case", "agreement", "carried_dice")
+    lines = [{"organ": "cord", **dict(zip(keys, one, strict=True))} for one in contours]
+    *_, first, second = bench.doubts_table(lines, 0.7, {"cord": 0.5}).splitlines()
+    assert first == "| a | 1 | 1 | 2 | 1 | 1 of 2 |"
+    assert second == "| b | 1 | 0 | 0 | 0 | 0 of 1 |"
+
+
 def test_one_run_finds_the_contour_that_is_wrong(bench, make_model, tmp_path, monkeypatch, capsys):
     """Two pairs that lie alike; in one of them an organ of the moving image is drawn in the wrong place."""
     pytest.importorskip("matplotlib")

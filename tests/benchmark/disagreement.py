@@ -133,6 +133,19 @@ def agreement_words(lines: Sequence[Line], wrong: float) -> str:
     return "agreement: {" + ", ".join(f"{organ}: {least:.2f}" for organ, least in limits.items()) + "}"
 
 
+def doubts_table(lines: Sequence[Line], wrong: float, limits: Mapping[str, float]) -> str:
+    """A Markdown table: how many carried contours the limits of a card (`agreement`) doubt, set by set."""
+    out = ["\n| set | wrong | doubted | right | doubted | cases with a right one doubted |", "|---" * 6 + "|"]
+    for name in dict.fromkeys(line["set"] for line in lines):
+        group = [line for line in lines if line["set"] == name and line["organ"] in limits]
+        doubted = [line for line in group if float(line["agreement"]) < limits[line["organ"]]]
+        bad, seen = ([line for line in some if float(line["carried_dice"]) < wrong] for some in (group, doubted))
+        right = [line for line in doubted if float(line["carried_dice"]) >= wrong]
+        cases = f"{len({line['case'] for line in right})} of {len({line['case'] for line in group})}"
+        out.append(f"| {name} | {len(bad)} | {len(seen)} | {len(group) - len(bad)} | {len(right)} | {cases} |")
+    return "\n".join(out)
+
+
 def draw(lines: Sequence[Line], wrong: float, of: str, path: Path) -> None:
     """The picture of all curves that there are."""
     import matplotlib
@@ -271,6 +284,8 @@ def main() -> None:
     sys.stdout.write(table(lines, given.wrong, given.of, given.gate) + "\n")
     if given.shares:
         sys.stdout.write(shares_table(lines) + "\n")
+    if model.card.agreement:
+        sys.stdout.write(doubts_table(lines, given.wrong, model.card.agreement) + "\n")
     if given.agreement:
         sys.stdout.write(agreement_words(lines, given.wrong) + "\n")
     draw(lines, given.wrong, given.of, given.picture or given.out / "disagreement.png")
