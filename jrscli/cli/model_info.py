@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jrscli.runtime.card import Scores
+    from jrscli.runtime.card import Grid, Scores
     from jrscli.runtime.store import Model
 
 
@@ -23,7 +23,8 @@ def lines(model: Model) -> Iterator[str]:
     yield f"{model.title}   {card.use}"
     yield f"method       {card.method}" + (f" (departures {', '.join(card.departures)})" if card.departures else "")
     yield f"licence      {card.licence}"
-    yield f"images       {', '.join(card.modalities) or 'any modality'}; {_grid(model)}"
+    yield f"images       {', '.join(card.modalities) or 'any modality'}; {_grid(card.grid)}"
+    yield from (f"             {name}: {_grid(graph.grid)}" for name, graph in card.graphs.items() if graph.grid)
     if card.contrasts:
         yield f"contrasts    {', '.join(card.contrasts)}, in this order"
     if card.labels:
@@ -50,8 +51,7 @@ def lines(model: Model) -> Iterator[str]:
         yield f"run          {command}"
 
 
-def _grid(model: Model) -> str:
-    grid = model.card.grid
+def _grid(grid: Grid) -> str:
     spacing = " at " + " × ".join(f"{s:g}" for s in grid.spacing_mm) + " mm" if grid.spacing_mm else ""
     if grid.size is None:
         return f"any size{spacing}"

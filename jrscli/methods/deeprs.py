@@ -56,6 +56,8 @@ class Config:
     """Rounds of one step each of registration, segmentation and judge."""
     rate: float = 2e-4
     """Step size of all three."""
+    segment_rate: float = 0.0
+    """Of the segmenter, where it has one of its own (0: that of all)."""
 
 
 class Deeprs(Method):
@@ -87,7 +89,7 @@ class Deeprs(Method):
         alone = Turn(("register",), self.warm_up_loss, rate=c.rate, optimiser="rmsprop")
         turns = (
             Turn(("register",), self.registration_loss, rate=c.rate, optimiser="rmsprop"),
-            Turn(("segment",), self.segmentation_loss, rate=c.rate),
+            Turn(("segment",), self.segmentation_loss, rate=c.segment_rate or c.rate),
             Turn(("judge",), self.judge_loss, rate=c.rate, optimiser="rmsprop"),
         )
         return [

@@ -49,8 +49,12 @@ class Config:
     """An affine map in place of a B-spline field."""
     union: bool = True
     """One map for the union of all labels, or else one for each."""
+    map_rounds: int = 0
+    """Steps of the image transformer by itself, before both (the paper: none)."""
+    map_rate: float = 3e-3
+    """Step size of these."""
     rounds: int = 800
-    """Steps."""
+    """Steps of both."""
     rate: float = 5e-4
     """Step size (the paper: 1e-3 for affine maps)."""
 
@@ -176,10 +180,13 @@ class Istn(Method):
         self.networks["align"] = Align(config, self.maps if "transform" in self.networks else config.channels)
 
     def stages(self) -> list[Stage]:
-        """One stage; only the loss that looks at images can do without labels."""
+        """Both networks in one stage, after the maps' own if any; only the loss that looks at images can do without labels."""
         c = self.config
         turn = Turn(tuple(self.networks), self.loss, rate=c.rate)
-        return [Stage("register", (turn,), c.rounds, batches="pairs" if c.loss == "unsupervised" else "labelled-pairs")]
+        both = Stage("register", (turn,), c.rounds, batches="pairs" if c.loss == "unsupervised" else "labelled-pairs")
+        if not c.map_rounds or "transform" not in self.networks:
+            return [both]
+        return [Stage("maps", (Turn(("transform",), self.map_loss, rate=c.map_rate),), c.map_rounds, batches="labelled"), both]
 
     def graphs(self) -> list[Graph]:
         """``transform`` of each image, ``align`` of their maps; a baseline is one graph that looks at the images."""
@@ -192,6 +199,10 @@ class Istn(Method):
             Graph("align", align, ("fixed", "moving"), ("displacement",), maps),
         ]
 
+    def map_loss(self, batch: Batch) -> Terms:
+        """How far the map of one labelled image is from its labels."""
+        return {"fixed_map": mean_square(self.networks["transform"](batch.fixed), self._wanted(batch.fixed_labels))}
+
     def loss(self, batch: Batch) -> Terms:
         """The terms of the loss that the config names."""
         fixed, moving = self._seen(batch)
@@ -199,7 +210,7 @@ class Istn(Method):
         self.watch(field_voxels=field.detach().norm(dim=1).mean())
         if self.config.loss == "unsupervised":
             return {"images": mean_square(warp(batch.pair()[1], field), batch.fixed)}
-        of_fixed, of_moving = self._structures(batch)
+        of_fixed, of_moving = (self._wanted(labels) for labels in batch.both_labels())
         warped = warp(of_moving, field)
         terms = {"labels": mean_square(warped, of_fixed)}
         if self.config.loss == "explicit":
@@ -237,14 +248,9 @@ class Istn(Method):
             return fixed, moving
         return self.networks["transform"](fixed), self.networks["transform"](moving)
 
-    def _structures(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """S_F and S_M: the union of the labels, or one channel each."""
-        known = batch.has_moving_labels
-        if batch.moving_labels is None or known is None or not bool((known & batch.has_fixed_labels).all()):
-            raise ValueError("this loss needs the labels of both images; draw the stage's batches as 'labelled-pairs'")
-        both = (labels[:, 1:] for labels in (batch.fixed_labels, batch.moving_labels))
-        fixed, moving = (labels.sum(1, keepdim=True) if self.config.union else labels for labels in both)
-        return fixed, moving
+    def _wanted(self, labels: Tensor) -> Tensor:
+        """S: the union of the labels, or one channel each."""
+        return labels[:, 1:].sum(1, keepdim=True) if self.config.union else labels[:, 1:]
 
 
 METHOD = Istn

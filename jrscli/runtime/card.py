@@ -77,6 +77,7 @@ class Card:
         for name, graph in self.graphs.items():
             need(name in GRAPHS, f"no graph is called {name} (known: {', '.join(GRAPHS)})")
             need(ON_MAPS.get(name, name) in self.graphs, f"the graph {name} needs the graph {ON_MAPS.get(name)} beside it")
+            need(graph.grid is None or graph.grid.dims == self.grid.dims, f"the grid of {name} has other dims than the card's")
             expected = self.golden.expected.get(name, {})
             need(set(expected) == set(graph.outputs), f"golden.expected.{name} must name the outputs of the graph")
             for role in graph.outputs:
@@ -97,6 +98,15 @@ class Card:
         need(self.use.startswith(USE), f"use must begin with: {USE}")
         need(0 <= self.clean_up <= 1, "clean_up is 0 … 1")
         need(self.iterations >= 1 and self.refine >= 0, "iterations is at least 1, refine at least 0")
+
+    def grid_of(self, graph: str) -> Grid:
+        """The grid that a graph works on."""
+        return self.graphs[graph].grid or self.grid
+
+    def golden_shape(self, graph: str) -> tuple[int, int, int]:
+        """Voxels of a graph's golden run."""
+        own = self.graphs[graph].grid
+        return self.golden.shape if own is None or own.size is None else own.size
 
     @property
     def registers(self) -> bool:

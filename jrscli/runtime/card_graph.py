@@ -120,6 +120,7 @@ class Graph:
     """One ONNX file: its name beside the card, its hash, its inputs and outputs by role.
 
     external_data: further files the graph may read, each by its hash (weights beyond 2 GB); none as a rule.
+    grid: of a graph that labels one image on voxels of its own; None: the grid of the card.
     """
 
     file: str
@@ -127,6 +128,7 @@ class Graph:
     inputs: Mapping[str, Input]
     outputs: Mapping[str, Output]
     external_data: Mapping[str, str] = field(default_factory=dict)
+    grid: Grid | None = None
 
     def __post_init__(self) -> None:
         for name in (self.file, *self.external_data):
@@ -140,6 +142,9 @@ class Graph:
         for role in self.outputs:
             need(role in OUTPUTS, f"no output role is called {role} (known: {', '.join(OUTPUTS)})")
         need(("hidden" in self.inputs) == ("hidden" in self.outputs), "hidden is an input and an output, or neither")
+        alone = set(self.inputs) == {"image"} and set(self.outputs) == {"logits"}
+        need(self.grid is None or alone, "only a graph that labels one image has a grid of its own")
+        need(self.grid is None or self.grid.size is not None, "a graph's own grid needs its size")
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,20 @@ TOLERANCE = 0.02
 """Of the spread (mean, std) or range (min, max) of an output."""
 
 
-def golden_inputs(card: Card, graph: str) -> dict[str, Float32[np.ndarray, "1 c i j k"]]:
-    """The inputs of one graph for the golden run: blocks and noise in the range of each input, the same on every machine."""
+def golden_inputs(
+    card: Card, graph: str, shape: tuple[int, int, int] | None = None
+) -> dict[str, Float32[np.ndarray, "1 c i j k"]]:
+    """The inputs of one graph for the golden run: blocks and noise in the range of each input, the same on every machine.
+
+    shape: voxels, by default those of the golden run.
+    """
     found = {}
+    size = shape or card.golden_shape(graph)
     for n, (role, spec) in enumerate(card.graphs[graph].inputs.items()):
-        shape = (spec.channels, *card.golden.shape)
-        noise = _uniform(card.golden.seed + 1000 * n, shape)
-        coarse = _uniform(card.golden.seed + 1000 * n + 1, (spec.channels, *(-(-size // BLOCK) for size in shape[1:])))
-        for axis, size in enumerate(shape[1:], start=1):
-            coarse = coarse.repeat(BLOCK, axis=axis).take(range(size), axis=axis)
+        noise = _uniform(card.golden.seed + 1000 * n, (spec.channels, *size))
+        coarse = _uniform(card.golden.seed + 1000 * n + 1, (spec.channels, *(-(-voxels // BLOCK) for voxels in size)))
+        for axis, voxels in enumerate(size, start=1):
+            coarse = coarse.repeat(BLOCK, axis=axis).take(range(voxels), axis=axis)
         mixed = 0.75 * coarse + 0.25 * noise
         if INPUTS[role].kind in ("labels", "probabilities"):
             mixed = (mixed == mixed.max(axis=0, keepdims=True)).astype(np.float32)

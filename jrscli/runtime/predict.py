@@ -83,6 +83,8 @@ class Predictor:
     def segment(self, image: Volume, *, grid: Geometry | None = None, progress: Progress = silent) -> Probabilities:
         """Where the labels probably are in the image, on the network's grid for it, or on ``grid``.
 
+        A graph with a grid of its own looks at the image on that, and its maps are brought to ``grid``.
+
         Raises ModelError `model.task` for a model that labels nothing, InputError `role.missing`.
         """
         name = self.segmenting
@@ -91,13 +93,16 @@ class Predictor:
         (role, spec), *others = self.card.graphs[name].inputs.items()
         if others and not self.card.regions_mm:
             raise self._missing(others[0][0])
-        mass = mass_centre(image) if self.card.grid.centre == "mass" else None
-        target = grid or network_grid(image.geometry, self.card.grid, mass_mm=mass)
+        own = self.card.grid_of(name)
+        mass = mass_centre(image) if own.centre == "mass" else None
+        asked = grid if own is self.card.grid else None
+        target = asked or network_grid(image.geometry, own, mass_mm=mass)
         if others:
             last = self.in_context(image, target, progress)[-1]
             return Probabilities(with_background(last.probabilities), target, self.card.labels)
         outputs = self.runner.run(name, {role: prepared(image, target, spec)}, progress)
-        return Probabilities(softmax(outputs["logits"]), target, self.card.labels)
+        found = Probabilities(softmax(outputs["logits"]), target, self.card.labels)
+        return found if grid is None else found.on(grid)
 
     def in_context(self, image: Volume, target: Geometry, progress: Progress = silent) -> list[Pass]:
         """Every pass of the context loop on the network's grid for an image (`jrscli.runtime.context.in_context`)."""

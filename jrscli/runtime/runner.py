@@ -67,7 +67,7 @@ class Runner:
         session = self.session(graph)
         batch = {role: array[None] for role, array in inputs.items()}
         shape = next(iter(batch.values())).shape[2:]
-        grid = self.model.card.grid
+        grid = self.model.card.grid_of(graph)
         if grid.dims == 2 and shape[2] > 1:
             slices = [session.run({role: array[..., k : k + 1] for role, array in batch.items()}) for k in range(shape[2])]
             found = {role: np.concatenate([one[role] for one in slices], axis=-1) for role in slices[0]}
@@ -83,7 +83,7 @@ class Runner:
 
     def _needs_tiles(self, graph: str, shape: Sequence[int]) -> bool:
         """Whether the image is cut into tiles: where the graph takes one shape only, or memory would not do."""
-        grid = self.model.card.grid
+        grid = self.model.card.grid_of(graph)
         larger = grid.patch is not None and any(n > p for n, p in zip(shape, grid.patch, strict=True))
         if larger and grid.is_static:
             return True

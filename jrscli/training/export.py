@@ -107,7 +107,13 @@ def export_method(
             other = _trained(segmenter.method, segmenter.data, details, seed, segmenter.content["settings"])
             simulated = {**trained.simulation, **other.simulation}
             trained = dataclasses.replace(trained, simulation=simulated, segmenter=segmenter.words)
+        own = made.pop(SEGMENT) if segmenter is not None and segmenter.own_grid else None
         graphs = {graph.name: _graph(graph, method, data, details, files) for graph in made.values()}
+        if own is not None and segmenter is not None:
+            made[SEGMENT] = own
+            on_own = _graph(own, segmenter.method, segmenter.data, details, files)
+            grid = dataclasses.replace(_grid(segmenter.method, segmenter.data), largest=None, start=cards.Grid.start)
+            graphs[SEGMENT] = dataclasses.replace(on_own, grid=grid)
         card = _card(graphs, method, data, details, method_name, trained)
     except PlainError as error:
         raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
@@ -149,14 +155,13 @@ def _card(
 ) -> cards.Card:
     """The card, its golden run still empty."""
     size = data.grid.size or (1, 1, 1)
-    i, j, k = (method.multiple if n < data.grid.dims else 1 for n in range(3))
     nothing = cards.Statistics(0.0, 0.0, 0.0, 0.0)
     return cards.Card(
         name=details.name,
         method=method_name,
         version=details.version,
         licence=details.licence or data.licence,
-        grid=dataclasses.replace(data.grid, multiple=(i, j, k) if method.dynamic else None),
+        grid=_grid(method, data),
         graphs=graphs,
         golden=cards.Golden(GOLDEN_SEED, size, {n: dict.fromkeys(g.outputs, nothing) for n, g in graphs.items()}),
         use=f"{cards.DEMONSTRATION if details.demonstration else cards.USE}; a network trained on {data.name}",
@@ -178,6 +183,12 @@ def _card(
         limits=details.limits,
         cite=details.cite,
     )
+
+
+def _grid(method: Method, data: DataList) -> cards.Grid:
+    """The grid of a data list, as the graphs of a method take it."""
+    i, j, k = (method.multiple if n < data.grid.dims else 1 for n in range(3))
+    return dataclasses.replace(data.grid, multiple=(i, j, k) if method.dynamic else None)
 
 
 def _regions_mm(method: Method, data: DataList) -> dict[str, tuple[float, float, float, float, float, float]]:
@@ -293,15 +304,13 @@ def _written(card: cards.Card, files: Mapping[str, bytes], folder: Path, graphs:
     return read_model(folder / path.name)
 
 
-def checked_shapes(card: cards.Card) -> list[tuple[int, int, int]]:
+def checked_shapes(card: cards.Card, graph: str) -> list[tuple[int, int, int]]:
     """The shapes on which a graph must agree with torch: three where its grid is dynamic, else the one it has."""
-    size = card.golden.shape
-    if card.grid.multiple is None:
+    size, multiple = card.golden_shape(graph), card.grid_of(graph).multiple
+    if multiple is None:
         return [size]
-    wider = tuple(n + m * (m > 1) for n, m in zip(size, card.grid.multiple, strict=True))
-    turned = tuple(
-        max(n - m * (a != 1), m) if m > 1 else n for a, (n, m) in enumerate(zip(size, card.grid.multiple, strict=True))
-    )
+    wider = tuple(n + m * (m > 1) for n, m in zip(size, multiple, strict=True))
+    turned = tuple(max(n - m * (a != 1), m) if m > 1 else n for a, (n, m) in enumerate(zip(size, multiple, strict=True)))
     return [size, (wider[0], size[1], wider[2]), (turned[0], turned[1], turned[2])]
 
 
@@ -312,11 +321,10 @@ def _halved(shape: tuple[int, int, int], multiple: int) -> tuple[int, int, int]:
 
 def _compare(model: Model, graph: Graph) -> None:
     session = Session(model, graph.name, "cpu", 1)
-    for shape in checked_shapes(model.card):
+    for shape in checked_shapes(model.card, graph.name):
         if graph.multiple is not None:  # of crops
             shape = _halved(shape, graph.multiple)
-        sized = dataclasses.replace(model.card, golden=dataclasses.replace(model.card.golden, shape=shape))
-        inputs = golden_inputs(sized, graph.name)
+        inputs = golden_inputs(model.card, graph.name, shape)
         wanted = _by_torch(graph, [inputs[role] for role in graph.inputs], flat=model.card.grid.dims == 2)
         for role, array in session.run(inputs).items():
             gap = float(np.abs(array - wanted[role]).max()) if array.shape == wanted[role].shape else float("inf")

@@ -21,12 +21,16 @@ SEGMENT = "segment"
 
 @dataclass(frozen=True)
 class Segmenter:
-    """graph: labels one image. method, data, content: the recipe, the data list and the checkpoint it came from."""
+    """graph: labels one image. method, data, content: the recipe, the data list and the checkpoint it came from.
+
+    own_grid: whether it labels on voxels that are not those of the model.
+    """
 
     graph: Graph
     method: Method
     data: DataList
     content: dict[str, Any]
+    own_grid: bool = False
 
     @property
     def words(self) -> str:
@@ -50,7 +54,8 @@ class BySlices(nn.Module):
 def segmenter_of(source: Path | str, data: DataList) -> Segmenter:
     """The graph that labels an image, of a checkpoint of whatever recipe; of one for slices it labels them all.
 
-    data: the data list of the model that is to have it. Labels, images and voxels must be those of the other training.
+    data: the data list of the model that is to have it. Labels and images must be those of the other training; a network for
+    slices in a model of volumes needs the same voxels, too.
 
     Raises ModelError `export.segmenter` and the codes of `checkpoint.load`.
     """
@@ -67,13 +72,16 @@ def segmenter_of(source: Path | str, data: DataList) -> Segmenter:
         raise _unfit("it has no graph that labels an image")
     if other.labels != data.labels or other.input != data.input:
         raise _unfit("its labels, or the way images enter it, are others")
-    if other.grid.spacing_mm != data.grid.spacing_mm or other.grid.orientation != data.grid.orientation:
-        raise _unfit("its voxels are others")
+    own_grid = other.grid.spacing_mm != data.grid.spacing_mm or other.grid.orientation != data.grid.orientation
     if other.grid.dims != data.grid.dims:
         if other.grid.dims == 3:
             raise _unfit("it needs volumes where the model sees slices")
+        if own_grid:
+            raise _unfit("its slices have other voxels")
         graph = replace(graph, module=BySlices(graph.module))
-    return Segmenter(graph, method, other, content)
+    if own_grid and content.get("cropped", False):
+        method.dynamic = False
+    return Segmenter(graph, method, other, content, own_grid)
 
 
 def _unfit(why: str) -> ModelError:

@@ -62,7 +62,7 @@ class Cell:
             quarter = half // 2
             steps = {"pretrain_teacher": rest, "self_training": quarter, "joint_rounds": half - quarter}
             return {"smoothness": 0.3, "pretrain_register": half, **steps}
-        return {"width": 8, "rate": 5e-4, "warm_up": half, "rounds": budget}
+        return {"width": 8, "rate": 5e-4, "segment_rate": 2e-3, "warm_up": half, "rounds": budget}
 
 
 def cells(counts: list[int | None], kinds: list[str], seeds: int) -> Iterator[Cell]:

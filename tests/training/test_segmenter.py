@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from jrscli.errors import ModelError
+from jrscli.io import read_image
+from jrscli.runtime.golden import check_golden
 from jrscli.runtime.predict import Predictor
 from jrscli.runtime.session import Session
 from jrscli.training import checkpoint
@@ -25,11 +27,12 @@ GRID = {"orientation": "RAS", "spacing_mm": [1, 1, 1], "size": [32, 32, 32]}
 
 @pytest.fixture(scope="module")
 def runs(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training on volumes, one on their slices, and one on slices of other voxels."""
+    """A training on volumes, one on their slices, and one on each with other voxels."""
     folder = tmp_path_factory.mktemp("runs")
     quick = {"validate_every": 100, "validation_pairs": 1}
     flat = {**GRID, "dims": 2, "size": [32, 32, 1]}
-    for name, grid in (("volumes", GRID), ("slices", flat), ("coarse", {**flat, "spacing_mm": [2, 2, 2]})):
+    others = {"coarse": {**flat, "spacing_mm": [2, 2, 2]}, "fine": {**GRID, "spacing_mm": [0.5] * 3, "size": [48] * 3}}
+    for name, grid in {"volumes": GRID, "slices": flat, **others}.items():
         listed = write_list(folder / f"{name}.yaml", grid=grid)
         train("siamese", listed, folder / name, config=TINY, training=quick, root=study.parent)
     return folder
@@ -60,6 +63,26 @@ def test_slices_and_channels_keep_their_places() -> None:
         found = BySlices(network)(image)
         assert found.shape == (1, 3, 5, 4, 6)
         torch.testing.assert_close(found[..., 2], network(image[..., 2]))
+
+
+def test_a_segmenter_with_voxels_of_its_own_looks_at_those(runs: Path, tmp_path: Path, study: Path) -> None:
+    model = export(runs / "volumes", tmp_path, Details("both"), runs / "fine")
+    grid = model.card.graphs["segment"].grid
+    assert grid is not None
+    assert grid.spacing_mm == (0.5, 0.5, 0.5)
+    assert model.card.grid.spacing_mm == (1, 1, 1)
+    check_golden(Session(model, "segment"))
+    found = Predictor(model)
+    image = read_image(study.parent / "images" / "case_0.nii.gz").volume
+    own = found.segment(image)
+    assert own.geometry.spacing_mm == pytest.approx((0.5, 0.5, 0.5))
+    alone = Predictor(export(runs / "fine", tmp_path / "alone", Details("alone")))
+    np.testing.assert_allclose(own.array, alone.segment(image).array, atol=1e-4)
+    pair = found.pair(image, image)
+    of_fixed, of_moving = found.segment_pair(pair, image, image)
+    assert of_fixed.geometry == of_moving.geometry == pair.fixed_grid
+    np.testing.assert_allclose(of_fixed.array, own.on(pair.fixed_grid).array, atol=1e-5)
+    np.testing.assert_allclose(of_moving.array, of_fixed.array, atol=1e-5)
 
 
 @pytest.mark.parametrize(("model", "other", "why"), [("volumes", "coarse", "voxels"), ("slices", "volumes", "volumes where")])
