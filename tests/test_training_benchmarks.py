@@ -71,3 +71,14 @@ def test_a_field_that_squeezes_a_tumour_changes_its_volume():
     change, inside, outside, _ = by(squeezed)
     assert change == pytest.approx(0.5, abs=0.2)
     assert outside > inside > 0
+
+
+def test_scores_of_cells_that_were_kept_before_stay(tmp_path):
+    keep = runpy.run_path(str(HERE / "label_scarcity.py"))["keep"]
+    kept = tmp_path / "few.csv"
+    kept.write_text("labelled,way,seed,budget,segmentation,registration,folds\n5,alone,0,400,0.8,0.6,0.3\n5,jrss,0,9,0.1,,\n")
+    done = tmp_path / "runs" / "5-jrss-0"
+    done.mkdir(parents=True)
+    (done / "scores-validation.json").write_text('{"budget": 400, "segmentation": 0.7}')
+    keep(tmp_path / "runs", kept, "validation")
+    assert kept.read_text().splitlines()[1:] == ["5,alone,0,400,0.8,0.6,0.3", "5,jrss,0,400,0.7000,,"]

@@ -13,7 +13,12 @@ from jrscli.cli.talk import Talk
 
 def export(
     source: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or the folder that jrs train wrote.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A checkpoint, or the folder that jrs train wrote; with --segmenter also the card of a model.",
+            show_default=False,
+        ),
     ],
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the model: a-z, 0-9, hyphens [the method].", show_default=False)
@@ -48,15 +53,21 @@ def export(
       jrs export runs/deepatlas --name my-deepatlas -o models
 
       jrs export runs/deepatlas --name my-deepatlas --card details.yaml
+
+      jrs export models/my-model.yaml --segmenter runs/labels --card details.yaml
     """
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
         from jrscli.training import export as exporting
         from jrscli.training.details import read_details
+        from jrscli.training.relabel import relabel
 
         wanted = read_details(details, name=name, refine=refine, source=source)
         folder = output or Path("jrs-out") / "models"
         exporting.refuse_existing(folder, wanted.name, overwrite=overwrite)
-        model = exporting.export(source, folder, wanted, segmenter)
+        if source.suffix == ".yaml" and segmenter is not None:
+            model = relabel(source, folder, wanted, segmenter)
+        else:
+            model = exporting.export(source, folder, wanted, segmenter)
         talk.output("card", model.path)
         for graph in model.card.graphs.values():
             talk.output("graph", folder / graph.file)

@@ -11,28 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from jrscli.errors import ModelError, WriteError
 from jrscli.recipe import Graph, Method
 from jrscli.roles import FIELDS, INPUTS, LOGITS, ON_MAPS, OUTPUTS, SYNTHESIS
 from jrscli.runtime import card as cards
-from jrscli.runtime.golden import golden_inputs, statistics
 from jrscli.runtime.plain import PlainError, build, need
-from jrscli.runtime.session import Session
 from jrscli.runtime.store import Model, read_model
 from jrscli.runtime.template import template_bytes
 from jrscli.spatial.geometry import Geometry
 from jrscli.training import checkpoint
+from jrscli.training.agreement import compare, golden_by_torch
 from jrscli.training.cases import DataList
 from jrscli.training.details import Details
 from jrscli.training.onnx_graph import onnx_bytes
 from jrscli.training.run import build_method
-from jrscli.training.segmenter import SEGMENT, Segmenter, segmenter_of
+from jrscli.training.segmenter import SEGMENT, Segmenter, Wanted, segmenter_of
 from jrscli.training.template import Template
 
-AGREEMENT = 1e-4
-"""The largest difference between ONNX and torch, in the units of an output, or of its largest value where that is above 1."""
 GOLDEN_SEED = 7
 SIMULATIONS = ("cycle", "fraction", "contrast")
 """The settings that say how images were simulated."""
@@ -78,7 +74,7 @@ def export(source: Path | str, folder: Path | str, details: Details, segmenter: 
         seed=int(settings["seed"]),
         simulation={key: settings[key] for key in SIMULATIONS if key in settings},
         template=_template_of(content.get("template")),
-        segmenter=None if segmenter is None else segmenter_of(segmenter, data),
+        segmenter=None if segmenter is None else segmenter_of(segmenter, Wanted(data.labels, data.input, data.grid)),
     )
 
 
@@ -107,17 +103,16 @@ def export_method(
             other = _trained(segmenter.method, segmenter.data, details, seed, segmenter.content["settings"])
             simulated = {**trained.simulation, **other.simulation}
             trained = dataclasses.replace(trained, simulation=simulated, segmenter=segmenter.words)
-        own = made.pop(SEGMENT) if segmenter is not None and segmenter.own_grid else None
-        graphs = {graph.name: _graph(graph, method, data, details, files) for graph in made.values()}
-        if own is not None and segmenter is not None:
-            made[SEGMENT] = own
-            on_own = _graph(own, segmenter.method, segmenter.data, details, files)
-            grid = dataclasses.replace(_grid(segmenter.method, segmenter.data), largest=None, start=cards.Grid.start)
-            graphs[SEGMENT] = dataclasses.replace(on_own, grid=grid)
+        graphs = {
+            graph.name: segmenter_graph(segmenter, method, data, details, files)
+            if segmenter is not None and graph is segmenter.graph
+            else _graph(graph, method, data, details, files)
+            for graph in made.values()
+        }
         card = _card(graphs, method, data, details, method_name, trained)
     except PlainError as error:
         raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
-    card = dataclasses.replace(card, golden=_golden(card, made.values()))
+    card = dataclasses.replace(card, golden=golden_by_torch(card, made.values()))
     brought = {}
     if template is not None:
         brought = {
@@ -130,7 +125,7 @@ def export_method(
             template={role: cards.File(file, digest.hexdigest()) for role, (file, digest) in named.items()},
             regions_mm=_regions_mm(method, data),
         )
-    return _written(card, {**files, **brought}, folder, made.values())
+    return written(card, {**files, **brought}, folder, made.values())
 
 
 def _graph(graph: Graph, method: Method, data: DataList, details: Details, files: dict[str, bytes]) -> cards.Graph:
@@ -143,6 +138,17 @@ def _graph(graph: Graph, method: Method, data: DataList, details: Details, files
     content = files[graph.name] = onnx_bytes(graph, [spec.channels for spec in inputs.values()], shape, dynamic)
     outputs = {role: _output(role, graph, data) for role in graph.outputs}
     return cards.Graph(file=file, sha256=hashlib.sha256(content).hexdigest(), inputs=inputs, outputs=outputs)
+
+
+def segmenter_graph(
+    segmenter: Segmenter, method: Method, data: DataList, details: Details, files: dict[str, bytes]
+) -> cards.Graph:
+    """What the card of a model on this grid says of the graph of another training."""
+    if not segmenter.own_grid:
+        return _graph(segmenter.graph, method, data, details, files)
+    found = _graph(segmenter.graph, segmenter.method, segmenter.data, details, files)
+    grid = dataclasses.replace(_grid(segmenter.method, segmenter.data), largest=None, start=cards.Grid.start)
+    return dataclasses.replace(found, grid=grid)
 
 
 def _card(
@@ -267,25 +273,7 @@ def _numbers(part: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, floa
             yield f"{part}.{key}", float(value)
 
 
-def _golden(card: cards.Card, graphs: Iterable[Graph]) -> cards.Golden:
-    """The golden run, by torch."""
-    expected = {}
-    for graph in graphs:
-        inputs = golden_inputs(card, graph.name)
-        arrays = _by_torch(graph, [inputs[role] for role in graph.inputs], flat=card.grid.dims == 2)
-        expected[graph.name] = {role: statistics(array) for role, array in arrays.items()}
-    return dataclasses.replace(card.golden, expected=expected)
-
-
-@torch.no_grad()
-def _by_torch(graph: Graph, arrays: list[np.ndarray], *, flat: bool) -> dict[str, np.ndarray]:
-    found = graph.module(*(torch.from_numpy(array[..., 0] if flat else array) for array in arrays))
-    outputs = found if isinstance(found, tuple) else (found,)
-    wide = [output.numpy()[..., None] if flat else output.numpy() for output in outputs]
-    return dict(zip(graph.outputs, wide, strict=True))
-
-
-def _written(card: cards.Card, files: Mapping[str, bytes], folder: Path, graphs: Iterable[Graph]) -> Model:
+def written(card: cards.Card, files: Mapping[str, bytes], folder: Path, graphs: Iterable[Graph]) -> Model:
     """Write aside, read back, compare with torch; only then everything goes where it belongs, the card last."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
@@ -298,40 +286,7 @@ def _written(card: cards.Card, files: Mapping[str, bytes], folder: Path, graphs:
         card.write(path)
         model = read_model(path)
         for graph in graphs:
-            _compare(model, graph)
+            compare(model, graph)
         for name in [*beside.values(), path.name]:
             (aside / name).replace(folder / name)
     return read_model(folder / path.name)
-
-
-def checked_shapes(card: cards.Card, graph: str) -> list[tuple[int, int, int]]:
-    """The shapes on which a graph must agree with torch: three where its grid is dynamic, else the one it has."""
-    size, multiple = card.golden_shape(graph), card.grid_of(graph).multiple
-    if multiple is None:
-        return [size]
-    wider = tuple(n + m * (m > 1) for n, m in zip(size, multiple, strict=True))
-    turned = tuple(max(n - m * (a != 1), m) if m > 1 else n for a, (n, m) in enumerate(zip(size, multiple, strict=True)))
-    return [size, (wider[0], size[1], wider[2]), (turned[0], turned[1], turned[2])]
-
-
-def _halved(shape: tuple[int, int, int], multiple: int) -> tuple[int, int, int]:
-    i, j, k = (max(n // 2 // multiple * multiple, multiple) for n in shape)
-    return i, j, k
-
-
-def _compare(model: Model, graph: Graph) -> None:
-    session = Session(model, graph.name, "cpu", 1)
-    for shape in checked_shapes(model.card, graph.name):
-        if graph.multiple is not None:  # of crops
-            shape = _halved(shape, graph.multiple)
-        inputs = golden_inputs(model.card, graph.name, shape)
-        wanted = _by_torch(graph, [inputs[role] for role in graph.inputs], flat=model.card.grid.dims == 2)
-        for role, array in session.run(inputs).items():
-            gap = float(np.abs(array - wanted[role]).max()) if array.shape == wanted[role].shape else float("inf")
-            if not gap <= AGREEMENT * max(1.0, float(np.abs(wanted[role]).max())):
-                raise ModelError(
-                    f"the ONNX graph {graph.name} differs from torch by {gap:.2g} ({role}, grid {shape}) "
-                    f"where {AGREEMENT:g} of its size is allowed",
-                    code="export.differs",
-                    hint="report this with the method's name and the version of torch",
-                )

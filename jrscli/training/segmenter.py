@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from jrscli.errors import ModelError
 from jrscli.recipe import Graph, Method
+from jrscli.runtime.card import Grid, Input
 from jrscli.runtime.plain import PlainError, build
 from jrscli.training import checkpoint
 from jrscli.training.cases import DataList
@@ -51,11 +52,20 @@ class BySlices(nn.Module):
         return self.network(slices).movedim(0, -1)[None]
 
 
-def segmenter_of(source: Path | str, data: DataList) -> Segmenter:
+@dataclass(frozen=True)
+class Wanted:
+    """What the model that is to have a segmenter says of labels, grey values and voxels."""
+
+    labels: tuple[str, ...]
+    input: Input
+    grid: Grid
+
+
+def segmenter_of(source: Path | str, model: Wanted) -> Segmenter:
     """The graph that labels an image, of a checkpoint of whatever recipe; of one for slices it labels them all.
 
-    data: the data list of the model that is to have it. Labels and images must be those of the other training; a network for
-    slices in a model of volumes needs the same voxels, too.
+    model: whose labels and grey values must be those of the other training; a network for slices in a model of volumes needs
+    the same voxels, too.
 
     Raises ModelError `export.segmenter` and the codes of `checkpoint.load`.
     """
@@ -70,10 +80,10 @@ def segmenter_of(source: Path | str, data: DataList) -> Segmenter:
         raise _unfit(f"its data list is not valid ({error})") from None
     if graph is None:
         raise _unfit("it has no graph that labels an image")
-    if other.labels != data.labels or other.input != data.input:
+    if other.labels != model.labels or other.input != model.input:
         raise _unfit("its labels, or the way images enter it, are others")
-    own_grid = other.grid.spacing_mm != data.grid.spacing_mm or other.grid.orientation != data.grid.orientation
-    if other.grid.dims != data.grid.dims:
+    own_grid = other.grid.spacing_mm != model.grid.spacing_mm or other.grid.orientation != model.grid.orientation
+    if other.grid.dims != model.grid.dims:
         if other.grid.dims == 3:
             raise _unfit("it needs volumes where the model sees slices")
         if own_grid:

@@ -170,14 +170,19 @@ def table(counts: list[int | None], kinds: list[str], seeds: int, out: Path, par
 
 
 def keep(out: Path, kept: Path, part: str) -> None:
-    """One line per cell that is done, for docs/make_methods.py."""
+    """One line per cell that is done, for docs/make_methods.py; cells that were kept before and are not here stay."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    if kept.is_file():
+        with kept.open(encoding="utf-8", newline="") as file:
+            rows = {tuple(row[:3]): row for row in list(csv.reader(file))[1:]}
+    for scores in out.glob(f"*/scores-{part}.json"):
+        found = json.loads(scores.read_text("utf-8"))
+        cell = tuple(scores.parent.name.rsplit("-", 2))
+        rows[cell] = [*cell, str(found.get("budget", 0)), *(f"{found[key]:.4f}" if key in found else "" for key in KEPT)]
     with kept.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["labelled", "way", "seed", "budget", *KEPT])
-        for scores in sorted(out.glob(f"*/scores-{part}.json")):
-            found = json.loads(scores.read_text("utf-8"))
-            cell = scores.parent.name.rsplit("-", 2)
-            rows.writerow([*cell, found.get("budget", 0), *(f"{found[key]:.4f}" if key in found else "" for key in KEPT)])
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["labelled", "way", "seed", "budget", *KEPT])
+        writer.writerows(rows[cell] for cell in sorted(rows))
 
 
 def _shown(values: list[float | None]) -> str:

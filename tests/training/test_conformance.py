@@ -15,8 +15,9 @@ from jrscli.roles import INPUTS, OUTPUTS
 from jrscli.runtime.golden import check_golden
 from jrscli.runtime.session import Session
 from jrscli.training import checkpoint
+from jrscli.training.agreement import AGREEMENT, checked_shapes
 from jrscli.training.details import Details
-from jrscli.training.export import AGREEMENT, checked_shapes, export
+from jrscli.training.export import export
 from jrscli.training.run import build_method, method_named, train
 
 NAMES = methods.names()

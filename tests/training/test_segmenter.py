@@ -16,6 +16,7 @@ from jrscli.runtime.session import Session
 from jrscli.training import checkpoint
 from jrscli.training.details import Details
 from jrscli.training.export import export
+from jrscli.training.relabel import relabel
 from jrscli.training.run import build_method, train
 from jrscli.training.segmenter import BySlices
 
@@ -91,3 +92,26 @@ def test_what_does_not_fit_is_refused(runs: Path, tmp_path: Path, model: str, ot
         export(runs / model, tmp_path, Details("both"), runs / other)
     assert caught.value.code == "export.segmenter"
     assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_a_finished_model_is_labelled_by_another_network_and_registers_as_before(runs: Path, tmp_path: Path) -> None:
+    first = export(runs / "volumes", tmp_path / "first", Details("first", refine=3))
+    new = relabel(first.path, tmp_path / "new", Details("new", version="0.2.0", refine=5), runs / "fine")
+    assert new.graph_file("register")[0] == first.graph_file("register")[0]
+    assert new.card.graphs["segment"].grid is not None
+    for name in ("register", "segment"):
+        check_golden(Session(new, name))
+    both = export(runs / "volumes", tmp_path / "both", Details("both"), runs / "fine")
+    assert new.card.graphs["segment"].sha256 == both.card.graphs["segment"].sha256
+    assert (new.title, new.card.refine, new.card.licence) == ("new@0.2.0", 5, first.card.licence)
+    assert new.card.trained.segmenter == both.card.trained.segmenter
+
+
+def test_slices_label_a_finished_model_of_volumes(runs: Path, tmp_path: Path) -> None:
+    first = export(runs / "volumes", tmp_path / "first", Details("first"))
+    new = relabel(first.path, tmp_path / "new", Details("new"), runs / "slices")
+    assert new.card.graphs["segment"].grid is None
+    check_golden(Session(new, "segment"))
+    with pytest.raises(ModelError, match="slices"):
+        relabel(first.path, tmp_path / "no", Details("no"), runs / "coarse")
+    assert not (tmp_path / "no").exists()

@@ -1,0 +1,67 @@
+"""A finished model with the segmenter of another training: what registers stays as it is, bit by bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from jrscli.errors import ModelError
+from jrscli.roles import FIELDS, SYNTHESIS
+from jrscli.runtime import card as cards
+from jrscli.runtime.plain import PlainError
+from jrscli.runtime.store import Model, read_model
+from jrscli.training.agreement import golden_by_torch
+from jrscli.training.details import Details
+from jrscli.training.export import segmenter_graph, written
+from jrscli.training.segmenter import SEGMENT, Wanted, segmenter_of
+
+
+def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str) -> Model:
+    """Write the model of the card ``source`` into a folder, its images labelled by the network of a checkpoint.
+
+    details: of the new card; what they leave out (grid, volumes, licence, simulation) stays as the model has it.
+
+    Raises ModelError `export.segmenter` for a model that does not register two images, and what `export` raises.
+    """
+    model = read_model(source)
+    card = model.card
+    register = next((graph for graph in card.graphs.values() if set(graph.outputs) & set(FIELDS)), None)
+    if register is None or "fixed" not in register.inputs or SYNTHESIS in card.graphs or card.regions_mm:
+        raise ModelError(
+            f"{model.title} registers in a way of its own, that no other segmenter fits",
+            code="export.segmenter",
+            hint="give a model that registers two images",
+        )
+    other = segmenter_of(segmenter, Wanted(card.labels, register.inputs["fixed"], card.grid))
+    other.method.dynamic = other.method.dynamic if other.own_grid else not card.grid.is_static
+    kept = {name: graph for name, graph in card.graphs.items() if name != SEGMENT}
+    files = {name: model.graph_file(name)[0] for name in kept}
+    on_model = dataclasses.replace(other.data, grid=card.grid)
+    try:
+        graphs = {name: dataclasses.replace(graph, file=f"{details.name}-{name}.onnx") for name, graph in kept.items()}
+        graphs[SEGMENT] = segmenter_graph(other, other.method, on_model, details, files)
+        expected = {**card.golden.expected, SEGMENT: dict.fromkeys(graphs[SEGMENT].outputs, cards.Statistics(0, 0, 0, 0))}
+        use = cards.DEMONSTRATION if details.demonstration else cards.USE
+        trained = card.trained and dataclasses.replace(card.trained, segmenter=other.words)
+        new = dataclasses.replace(
+            card,
+            name=details.name,
+            version=details.version,
+            licence=details.licence or card.licence,
+            graphs=graphs,
+            golden=dataclasses.replace(card.golden, expected=expected),
+            use=f"{use}; a network trained on {card.trained.data if card.trained else other.data.name}",
+            volumes_cc=details.volumes_cc or card.volumes_cc,
+            refine=details.refine,
+            finish=details.finish,
+            fusion=details.fusion,
+            agreement=details.agreement,
+            trained=trained,
+            scores=details.scores,
+            limits=details.limits,
+            cite=details.cite,
+        )
+    except PlainError as error:
+        raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
+    new = dataclasses.replace(new, golden=golden_by_torch(new, [other.graph]))
+    return written(new, files, folder, [other.graph])
