@@ -9,12 +9,13 @@ ANTs and elastix want an environment of their own). ``{fixed_labels}`` and ``{mo
 ``{fixed_labels:1,3}`` for a copy with these labels alone: ``jrs --fixed-labels {fixed_labels:1}
 --moving-labels {moving_labels:1}`` is guided by label 1, and ``--score 2`` scores what did not guide. Every run is a child
 process on one thread; what is there already is not computed again. Labels are warped by nearest neighbour through the written
-field, the same for everybody.
+field, the same for everybody. --keep FILE writes the rows of the tables as CSV, in place of earlier rows of the same sets.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import re
@@ -38,7 +39,8 @@ from jrscli.spatial.resample import resample_labels
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap
 
-COLUMNS = ("dice", "hd95_mm", "lost", "folds_percent", "sdlogj", "tre_mm", "seconds", "cpu_seconds", "peak_mb")
+COSTS = ("seconds", "cpu_seconds", "peak_mb")
+COLUMNS = ("dice", "hd95_mm", "lost", "folds_percent", "sdlogj", "tre_mm", *COSTS)
 
 
 LABELS = ("fixed_labels", "moving_labels")
@@ -114,7 +116,7 @@ def score(case: Mapping[str, object], base: Path, out: Path, cost: Mapping[str, 
         return base / str(case[role])
 
     ids = [int(label) for label in case["label_ids"]]  # type: ignore[attr-defined]
-    costs = {name: float(cost[name]) for name in ("seconds", "cpu_seconds", "peak_mb")}
+    costs = {name: float(cost[name]) for name in COSTS}
     nan = float("nan")
     if not (out / "field.nii.gz").exists():
         return Score(str(case["id"]), 0.0, nan, len(ids), nan, nan, nan, **costs)
@@ -150,19 +152,45 @@ def table(title: str, scores: Mapping[str, list[Score]]) -> str:
     ]
     first = np.array([s.dice for s in next(iter(scores.values()))])
     for method, rows in scores.items():
-        values = {name: np.array([getattr(row, name) for row in rows], float) for name in COLUMNS}
-        gap = first - values["dice"]
+        said = means(rows)
+        gap = first - np.array([row.dice for row in rows])
         interval = bootstrap_interval(gap) if gap.any() else None
         versus = f"{gap.mean():+.3f} ({interval[0]:+.3f} … {interval[1]:+.3f})" if interval else ""
-        means = {name: np.nanmean(v) if np.isfinite(v).any() else float("nan") for name, v in values.items()}
-        tre = f"{means['tre_mm']:.3f}" if np.isfinite(means["tre_mm"]) else ""
-        costs = [float(np.median(values[name])) for name in ("seconds", "cpu_seconds", "peak_mb")]
+        tre = f"{said['tre_mm']:.3f}" if np.isfinite(said["tre_mm"]) else ""
         lines.append(
-            f"| {method} | {means['dice']:.4f} | {values['dice'].min():.3f} | {versus} | {means['hd95_mm']:.2f} "
-            f"| {int(values['lost'].sum())} | {means['folds_percent']:.4f} | {means['sdlogj']:.3f} | {tre} "
-            f"| {costs[0]:.1f} | {costs[1]:.1f} | {costs[2]:.0f} |"
+            f"| {method} | {said['dice']:.4f} | {said['worst']:.3f} | {versus} | {said['hd95_mm']:.2f} "
+            f"| {int(said['lost'])} | {said['folds_percent']:.4f} | {said['sdlogj']:.3f} | {tre} "
+            f"| {said['seconds']:.1f} | {said['cpu_seconds']:.1f} | {said['peak_mb']:.0f} |"
         )
     return "\n".join(lines)
+
+
+def means(rows: Sequence[Score]) -> dict[str, float]:
+    """What `table` says of one method: means, the worst Dice, all labels lost, medians of the costs; NaN where nothing was."""
+    found: dict[str, float] = {}
+    for name in COLUMNS:
+        values = np.array([getattr(row, name) for row in rows], float)
+        known = values[np.isfinite(values)]
+        how = np.sum if name == "lost" else np.median if name in COSTS else np.mean
+        found[name] = float(how(known)) if len(known) else float("nan")
+    return {"pairs": len(rows), "worst": min(row.dice for row in rows), **found}
+
+
+def keep(path: Path, kept: Mapping[str, Mapping[str, list[Score]]]) -> None:
+    """The means of every set and method as CSV; rows of other sets that are in the file stay."""
+    head = ["set", "method", "pairs", "worst", *COLUMNS]
+    rows: list[dict[str, str]] = []
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["set"] not in kept]
+    for name, scores in kept.items():
+        for method, one in scores.items():
+            values = {key: "" if np.isnan(value) else f"{value:.4f}" for key, value in means(one).items()}
+            rows.append({"set": name, "method": method, **values, "pairs": str(len(one))})
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, head, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 Runner = Callable[[Mapping[str, Any], Path, Path, str], Mapping[str, float]]
@@ -177,8 +205,9 @@ def compare(
     sets: Sequence[str] | None = None,
     cases: slice = slice(None),
     labels: Sequence[int] | None = None,
-) -> None:
+) -> dict[str, dict[str, list[Score]]]:
     """Run, score and print one table per set; the runners' names are its rows and their folders below ``out``."""
+    every: dict[str, dict[str, list[Score]]] = {}
     for manifest in sorted(pairs.glob("*/manifest.json")):
         base = manifest.parent
         if sets and base.name not in sets:
@@ -194,6 +223,8 @@ def compare(
                 scores[name].append(found)
         sys.stdout.write(table(base.name, scores) + "\n")
         sys.stdout.flush()
+        every[base.name] = scores
+    return every
 
 
 def _plain(name: str) -> str:
@@ -213,9 +244,12 @@ def main() -> None:
     parser.add_argument("--cases", type=int, help="only the first N of each set")
     parser.add_argument("--score", type=int, action="append", help="only these labels")
     parser.add_argument("-o", "--out", type=Path, required=True, help="where fields and scores are kept")
+    parser.add_argument("--keep", type=Path, help="a CSV file for the rows of the tables")
     given = parser.parse_args()
     runners = {method: _runner(method) for method in given.method}
-    compare(given.pairs, given.out, runners, sets=given.set, cases=slice(given.cases), labels=given.score)
+    found = compare(given.pairs, given.out, runners, sets=given.set, cases=slice(given.cases), labels=given.score)
+    if given.keep:
+        keep(given.keep, found)
 
 
 if __name__ == "__main__":
