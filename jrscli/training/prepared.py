@@ -28,7 +28,7 @@ class Prepared:
     """One case on the network's grid; of a method for slices the third axis counts them.
 
     labels: label numbers, or None where the case has none. drawn: whether each foreground label was drawn in it at all.
-    natural: voxels of the whole image at the grid's spacing.
+    natural: voxels of the whole image at the grid's spacing. voxel_cc: what one of the array measures, slices as they are.
     """
 
     patient: str
@@ -36,6 +36,7 @@ class Prepared:
     labels: UInt8[np.ndarray, "i j k"] | None
     drawn: tuple[bool, ...] = ()
     natural: tuple[int, ...] = ()
+    voxel_cc: float = 0.0
 
 
 class Cases(Sequence[Prepared]):
@@ -97,7 +98,8 @@ def prepare_case(data: DataList, case: Case) -> Prepared:
         spacing = geometry.spacing_mm
         made = follow_up(image, labels, spacing, data.range, followups, case.patient, case.made)
         image, labels = made.image, made.labels
-    return Prepared(case.patient, image, labels, drawn, natural_shape(volume.geometry, data.grid))
+    voxel_cc = geometry.voxel_volume_mm3 / 1000
+    return Prepared(case.patient, image, labels, drawn, natural_shape(volume.geometry, data.grid), voxel_cc)
 
 
 def grid_of(data: DataList, volume: Volume) -> Geometry:
@@ -163,19 +165,19 @@ VOLUME_MARGIN = 0.25
 def volumes_cc(cases: Cases) -> dict[str, tuple[float, float]]:
     """The least and the most that each label measures in these cases, with a margin: what a card says of the images it knows.
 
-    A label that some labelled case does not have is left out, but for cases in which it was not drawn.
+    A label that some labelled case does not have is left out, but for cases in which it was not drawn. Images of a single slice
+    have no volumes to tell.
     """
-    data = cases.data
-    voxel_cc = float(np.prod(data.grid.spacing_mm or (0.0,))) / 1000
+    names = cases.data.labels[1:]
     found: dict[str, list[float]] = {}
     for case in cases:
         if case.labels is not None:
-            counts = np.bincount(np.ravel(case.labels), minlength=len(data.labels))
-            for name, count, drawn in zip(data.labels[1:], counts[1:], case.drawn, strict=True):
+            if case.labels.shape[2] == 1:
+                return {}
+            counts = np.bincount(np.ravel(case.labels), minlength=len(names) + 1)
+            for name, count, drawn in zip(names, counts[1:], case.drawn, strict=True):
                 if drawn:
-                    found.setdefault(name, []).append(float(count) * voxel_cc)
-    if not voxel_cc or data.grid.dims != 3:
-        return {}
+                    found.setdefault(name, []).append(float(count) * case.voxel_cc)
     return {
         name: (_three_digits(min(sizes) * (1 - VOLUME_MARGIN)), _three_digits(max(sizes) * (1 + VOLUME_MARGIN)))
         for name, sizes in found.items()

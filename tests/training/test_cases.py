@@ -71,6 +71,13 @@ def test_volumes_of_labels_have_a_margin(study):
     assert (low, high) == (pytest.approx(0.75 * min(sizes), rel=0.01), pytest.approx(1.25 * max(sizes), rel=0.01))
 
 
+def test_a_method_for_slices_knows_the_volumes_of_whole_images(study, tmp_path):
+    grid = {"orientation": None, "dims": 2, "spacing_mm": [1, 1, 5], "size": [32, 32, 1]}
+    by_slices = read_data(write_list(tmp_path / "slices.yaml", grid=grid), root=study.parent)
+    volumes = read_data(study)
+    assert volumes_cc(Cases(*by_slices, "train")) == volumes_cc(Cases(*volumes, "train"))
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "says"),
     [
