@@ -166,7 +166,7 @@ class Istn(Method):
 
     multiple = 4
     dynamic = False
-    departures = ("a", "b", "e", "f")
+    departures = ("a", "b", "e", "f", "g")
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -28,6 +28,12 @@ LIST = Path(__file__).parents[2] / "configs" / "hippocampus-data.yaml"
 COUNTS = (1, 5, 20, None)
 KEPT = ("segmentation", "registration", "folds")
 KINDS = ("alone", "deepatlas", "siamese", "jrss", "deeprs", "atlases", "taught")
+LEFT_OUT = {
+    "deeprs without sampling": {"sampling": False},
+    "deeprs without confidence": {"confidence": 0.0},
+    "deeprs without regions": {"region": 0.0},
+}
+"""The ablation of deeprs, a part at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Cell:
 
     @property
     def method(self) -> str:
-        return "deepatlas" if self.kind in ("alone", "taught") else self.kind
+        return "deepatlas" if self.kind in ("alone", "taught") else self.kind.partition(" ")[0]
 
     def config(self, budget: int) -> dict[str, Any]:
         """Half of the segmentation's steps alone and half beside the registration, but for deeprs, which has no such stage."""
@@ -62,7 +68,8 @@ class Cell:
             quarter = half // 2
             steps = {"pretrain_teacher": rest, "self_training": quarter, "joint_rounds": half - quarter}
             return {"smoothness": 0.3, "pretrain_register": half, **steps}
-        return {"width": 8, "rate": 5e-4, "segment_rate": 2e-3, "warm_up": half, "rounds": budget}
+        steps = {"width": 8, "rate": 5e-4, "segment_rate": 2e-3, "warm_up": half, "rounds": budget}
+        return {**steps, **LEFT_OUT.get(self.kind, {})}
 
 
 def cells(counts: list[int | None], kinds: list[str], seeds: int) -> Iterator[Cell]:
@@ -199,7 +206,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=800, help="optimiser steps of each network in each cell")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--labelled", type=int, nargs="*", default=[count or 0 for count in COUNTS], help="0 = all")
-    parser.add_argument("--kind", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kind", nargs="*", choices=[*KINDS, *LEFT_OUT], default=list(KINDS))
     parser.add_argument("--part", choices=["validation", "test"], default="validation")
     parser.add_argument("--taught", type=int, default=60, help="images that taught draws labels on")
     parser.add_argument("--most", type=int, default=1000, help="cells to run at most now")

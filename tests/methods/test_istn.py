@@ -128,6 +128,16 @@ def test_the_networks_have_the_sizes_of_the_paper():
     assert method(size=(48, 64, 48)).networks["align"].features.count == 512
 
 
+def test_maps_may_be_learned_first_by_the_image_transformer_alone():
+    first, both = method(map_rounds=3, rounds=2).stages()
+    assert [(first.name, first.rounds, first.batches), (both.name, both.rounds)] == [("maps", 3, "labelled"), ("register", 2)]
+    assert first.turns[0].trains == ("transform",)
+    given = batch()
+    terms = method(map_rounds=3).map_loss(given)
+    assert torch.equal(terms["fixed_map"], method().loss(given)["fixed_map"])
+    assert [stage.name for stage in method(map_rounds=3, loss="unsupervised").stages()] == ["register"]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_maps_can_be_learned_from_any_start(seed):
     """Two channels before the output: none of them may be born dead, as most are with ReLU."""
