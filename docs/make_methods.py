@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib
+import math
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -24,7 +25,7 @@ HERE = Path(__file__).parent / "methods"
 COLUMNS = 3
 """Of panels in the picture."""
 FEW = ("alone", "atlases", "taught", "deepatlas", "siamese", "jrss", "deeprs")
-"""Ways to use few labels that are compared."""
+"""Ways to use few labels that are compared; rows of parts left out follow their recipe."""
 TASKS = ("registration", "segmentation")
 WATCHED = {
     "deeprs": {
@@ -51,7 +52,8 @@ def page() -> str:
     """The whole page."""
     published: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "published.yaml").read_text("utf-8"))
     names = sorted(methods.names(), key=lambda name: published[name].get("number", 99))
-    parts = [_ideas(names, published), _models(names), _together(names, published), _few(), _papers(names, published)]
+    parts = [_ideas(names, published), _models(names), _pairs(), _together(names, published), _few()]
+    parts.append(_papers(names, published))
     return HEAD + "\n".join(parts)
 
 
@@ -67,9 +69,11 @@ def _models(names: list[str]) -> str:
     """The trained models, each with the scores of its card; recipes without one are named."""
     lines = [
         "## Trained here\n",
-        "On patients of the test part, which was scored once per model, with the card's own number of steps of refinement.\n",
-        "| model | recipe | data | registration Dice | without refinement | folds % | segmentation Dice | optimiser alone |",
-        "|---|---|---|---|---|---|---|---|",
+        "On patients of the test part, which was scored once per model, with the card's own number of steps of refinement;",
+        "weights in millions, those that two graphs share counted once.\n",
+        "| model | recipe | data | registration Dice | without refinement | folds % | segmentation Dice | optimiser alone |"
+        " weights |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     cards = _cards()
     for card in sorted(cards, key=lambda card: names.index(card.method)):
@@ -83,12 +87,48 @@ def _models(names: list[str]) -> str:
                 _number(found, "folding_percent"),
                 _number(labels, "dice"),
                 _number(alone, "dice"),
+                f"{_weights(card) / 1e6:.2f}",
             ]
             lines.append(f"| {card.name} | [{card.method}]({card.method}.md) | {data} | " + " | ".join(cells) + " |")
     missing = [name for name in names if name not in {card.method for card in cards}]
     if missing:
         lines.append(f"\nNo model of these recipes is shipped yet: {', '.join(missing)}.")
     return "\n".join(lines) + "\n"
+
+
+def _weights(card: Card) -> int:
+    """How many numbers the graphs hold, the same tensor in two graphs counted once."""
+    import onnx
+
+    sizes = {
+        tensor.raw_data: math.prod(tensor.dims)
+        for graph in card.graphs.values()
+        for tensor in onnx.load(str(bundled_folder() / graph.file)).graph.initializer
+    }
+    return sum(sizes.values())
+
+
+def _pairs() -> str:
+    """Models and the pair optimiser on the same test pairs, as tests/benchmark/compare_pairs.py kept them."""
+    with (HERE / "pairs.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [
+        "## On the same pairs\n",
+        "Test parts, images alone, one thread, each pair a command of its own with its start; labels warped by the nearest",
+        "voxel for everybody; medians of seconds and memory. `python tests/benchmark/compare_pairs.py PAIRS --method METHOD …",
+        "--keep FILE`.\n",
+    ]
+    for name in dict.fromkeys(row["set"] for row in rows):
+        of_set = sorted((row for row in rows if row["set"] == name), key=lambda row: -float(row["dice"]))
+        lines += [f"### {name}, {of_set[0]['pairs']} pairs\n"]
+        lines += ["| method | Dice | worst | HD95 mm | labels lost | folds % | SDlogJ | s | cpu s | MB |", "|---" * 10 + "|"]
+        for row in of_set:
+            cells = [row["dice"][:5], row["worst"][:5], f"{float(row['hd95_mm']):.2f}", f"{float(row['lost']):.0f}"]
+            cells += [f"{float(row['folds_percent']):.3f}", row["sdlogj"][:5]]
+            cells += [f"{float(row['seconds']):.1f}", f"{float(row['cpu_seconds']):.1f}", f"{float(row['peak_mb']):.0f}"]
+            lines.append(f"| `{row['method']}` | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _together(names: list[str], published: dict[str, dict[str, Any]]) -> str:

@@ -47,6 +47,8 @@ class Config:
     """explicit, implicit; or the baselines without maps: supervised (STN-s), unsupervised (STN-u)."""
     affine: bool = False
     """An affine map in place of a B-spline field."""
+    width: int = 1
+    """Channels of the image transformer, as a multiple of the paper's 2, 4, 8, 8, 16, 16."""
     union: bool = True
     """One map for the union of all labels, or else one for each."""
     map_rounds: int = 0
@@ -62,7 +64,7 @@ class Config:
 class Transform(nn.Module):
     """The image transformer (ITN): an image to the map of its structures."""
 
-    def __init__(self, channels: int, maps: int, dims: int) -> None:
+    def __init__(self, channels: int, maps: int, dims: int, width: int = 1) -> None:
         super().__init__()
         conv: Any = {2: nn.Conv2d, 3: nn.Conv3d}[dims]
         up: Any = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[dims]
@@ -73,10 +75,11 @@ class Transform(nn.Module):
                 layers += [conv(a, b, 2, stride=2) if halves and n == 0 else conv(a, b, 3, padding=1), nn.LeakyReLU(SLOPE)]
             return nn.Sequential(*layers)
 
-        self.fine, self.middle, self.coarse = block(channels, 2, 4), block(4, 8, 8, halves=True), block(8, 16, 16, halves=True)
-        self.up_middle, self.up_fine = up(16, 8, 2, stride=2), up(8, 4, 2, stride=2)
-        self.after_middle, self.after_fine = block(8, 8), block(4, 2, 2)
-        self.map = conv(2, maps, 3, padding=1)
+        a, b, c, d = (width * n for n in (2, 4, 8, 16))
+        self.fine, self.middle, self.coarse = block(channels, a, b), block(b, c, c, halves=True), block(c, d, d, halves=True)
+        self.up_middle, self.up_fine = up(d, c, 2, stride=2), up(c, b, 2, stride=2)
+        self.after_middle, self.after_fine = block(c, c), block(b, a, a)
+        self.map = conv(a, maps, 3, padding=1)
 
     def forward(self, image: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b k *grid"]:
         """M′ or F′: near 1 where a structure is, near 0 elsewhere; the skips are added."""
@@ -166,7 +169,7 @@ class Istn(Method):
 
     multiple = 4
     dynamic = False
-    departures = ("a", "b", "e", "f", "g")
+    departures = ("a", "b", "e", "f", "g", "h")
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -176,7 +179,7 @@ class Istn(Method):
         self.maps = 1 if config.union else config.classes - 1
         self.networks = nn.ModuleDict()
         if config.loss in LOSSES[:2]:
-            self.networks["transform"] = Transform(config.channels, self.maps, config.dims)
+            self.networks["transform"] = Transform(config.channels, self.maps, config.dims, config.width)
         self.networks["align"] = Align(config, self.maps if "transform" in self.networks else config.channels)
 
     def stages(self) -> list[Stage]:

@@ -123,6 +123,8 @@ def test_the_networks_have_the_sizes_of_the_paper():
     sizes = {k: sum(w.numel() for w in net.parameters()) for k, net in method(size=(64, 64, 64)).networks.items()}
     assert sizes["transform"] == 13_655
     assert sizes["align"] == 82_056 + 2_048 * 2_187 + 2_187
+    wide = method(width=3).networks["transform"]
+    assert [wide.coarse[0].in_channels, wide.coarse[0].out_channels, wide.map.in_channels] == [24, 48, 6]
     affine = method(size=(64, 64, 64), affine=True).networks["align"]
     assert sum(w.numel() for w in affine.parameters()) == 82_056 + 2_048 * 32 + 32 + 32 * 12 + 12
     assert method(size=(48, 64, 48)).networks["align"].features.count == 512
