@@ -254,16 +254,15 @@ def watched(path: Path, name: str, stage: str = "joint") -> tuple[list[int], lis
 
 
 def draw_stability() -> None:
-    """Judge, accepted labels and field over the joint rounds of every kept training, a line per seed."""
+    """Judge, accepted labels and field over the joint rounds of the trainings with five labels, a line per seed."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    compared = yaml.safe_load((HERE / "together.yaml").read_text("utf-8"))
     figure, panels = pyplot.subplots(2, len(WATCHED), figsize=(5.2 * len(WATCHED), 6.4), layout="constrained", sharex="col")
     for (name, shares), column in zip(WATCHED.items(), panels.T, strict=True):
-        for seed, log in enumerate(_logs(name, "together", compared[name]["ways"]["together"])):
+        for seed, log in enumerate(sorted((HERE / "runs").glob(f"few-5-{name}-[0-9].csv"))):
             for number, (key, words) in enumerate(shares.items()):
                 column[0].plot(*watched(log, key), color=f"C{number}", linewidth=1, label=None if seed else words)
             column[1].plot(*watched(log, "register.field_voxels"), color="C0", linewidth=1)

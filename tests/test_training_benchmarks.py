@@ -82,3 +82,16 @@ def test_scores_of_cells_that_were_kept_before_stay(tmp_path):
     (done / "scores-validation.json").write_text('{"budget": 400, "segmentation": 0.7}')
     keep(tmp_path / "runs", kept, "validation")
     assert kept.read_text().splitlines()[1:] == ["5,alone,0,400,0.8,0.6,0.3", "5,jrss,0,400,0.7000,,"]
+
+
+def test_what_maps_show_is_the_largest_one_above_a_half():
+    shown = runpy.run_path(str(HERE / "map_refinement.py"))["shown"]
+    labels = torch.zeros(1, 3, *SHAPE)
+    labels[:, 0] = 1
+    labels[:, 0, :4], labels[:, 1, :4] = 0, 1
+    labels[:, 0, 6:8], labels[:, 2, 6:8] = 0, 1
+    assert shown(labels[:, 1:] * 0.6, labels) == 1
+    assert shown(labels[:, 1:] * 0.4, labels) == 0
+    blurred = labels[:, 1:].clone()
+    blurred[:, 1, :2] = 1.5  # half of label 1 is taken for label 2
+    assert shown(blurred, labels) == pytest.approx((2 * 2 / (4 + 2) + 2 * 2 / (2 + 4)) / 2)

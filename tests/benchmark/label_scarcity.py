@@ -1,7 +1,8 @@
 """Few labels: the joint recipes beside a segmenter trained alone, on the hippocampus set.
 
     JRS_DATA=FOLDER python tests/benchmark/label_scarcity.py --budget 800 --out runs/scarcity
-    python tests/benchmark/label_scarcity.py --out runs/scarcity --table-only --keep docs/methods/few-labels.csv
+    python tests/benchmark/label_scarcity.py --out runs/scarcity --table-only --keep docs/methods/few-labels.csv \\
+        --keep-logs docs/methods/runs
 
 Every cell (how many labels, which way, seed) is one training with the same images, the same augmentation, and as many
 optimiser steps of the segmentation (of teacher and student together in jrss) as --budget says. "alone" are the two networks of
@@ -23,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+from trained import keep_log, networks
 
 LIST = Path(__file__).parents[2] / "configs" / "hippocampus-data.yaml"
 COUNTS = (1, 5, 20, None)
@@ -83,7 +86,6 @@ def cells(counts: list[int | None], kinds: list[str], seeds: int) -> Iterator[Ce
 def run_cell(cell: Cell, budget: int, out: Path, data: Path, part: str, listing: Path = LIST) -> None:
     """Train (or go on training) and score one cell. listing: the data list that it trains on."""
     import torch
-    from trained import networks
 
     from jrscli.training import checkpoint
     from jrscli.training.cases import read_data
@@ -176,8 +178,11 @@ def table(counts: list[int | None], kinds: list[str], seeds: int, out: Path, par
     return "\n".join(lines)
 
 
-def keep(out: Path, kept: Path, part: str) -> None:
-    """One line per cell that is done, for docs/make_methods.py; cells that were kept before and are not here stay."""
+def keep(out: Path, kept: Path, part: str, logs: Path | None = None) -> None:
+    """One line per cell that is done, for docs/make_methods.py; cells that were kept before and are not here stay.
+
+    logs: a folder for what is kept of the cells' logs.
+    """
     rows: dict[tuple[str, ...], list[str]] = {}
     if kept.is_file():
         with kept.open(encoding="utf-8", newline="") as file:
@@ -185,6 +190,8 @@ def keep(out: Path, kept: Path, part: str) -> None:
     for scores in out.glob(f"*/scores-{part}.json"):
         found = json.loads(scores.read_text("utf-8"))
         cell = tuple(scores.parent.name.rsplit("-", 2))
+        if (scores.parent / "log.csv").is_file() and logs is not None:
+            keep_log(scores.parent, logs / f"few-{scores.parent.name.replace(' ', '-')}.csv")
         rows[cell] = [*cell, str(found.get("budget", 0)), *(f"{found[key]:.4f}" if key in found else "" for key in KEPT)]
     with kept.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -212,6 +219,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1000, help="cells to run at most now")
     parser.add_argument("--table-only", action="store_true")
     parser.add_argument("--keep", type=Path, help="a CSV file for the scores of all cells that are done")
+    parser.add_argument("--keep-logs", type=Path, help="a folder for the validations and watched numbers of these cells")
     chosen = parser.parse_args()
     counts = [count or None for count in chosen.labelled]
     if not chosen.table_only:
@@ -230,7 +238,7 @@ def main() -> None:
             else:
                 run_cell(cell, chosen.budget, chosen.out, data, chosen.part)
     if chosen.keep:
-        keep(chosen.out, chosen.keep, chosen.part)
+        keep(chosen.out, chosen.keep, chosen.part, chosen.keep_logs)
     print(table(counts, chosen.kind, chosen.seeds, chosen.out, chosen.part))  # noqa: T201
 
 

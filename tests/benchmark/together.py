@@ -12,7 +12,6 @@ docs/make_methods.py makes its table and its pictures.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
@@ -22,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from trained import keep_log
 
 ROOT = Path(__file__).parents[2]
 LIST = ROOT / "docs" / "methods" / "together.yaml"
 DONE = "done"
-WATCHED_EVERY = 10
-"""Rounds of which the watched numbers (judge, field, accepted labels) are kept."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +72,7 @@ def keep(cell: Cell, out: Path, kept: Path) -> bool:
     folder = out / cell.name
     if not (folder / DONE).exists():
         return False
-    with (folder / "log.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
-    wanted = [row for row in rows[1:] if row[2] == "validation" or (row[2] == "watch" and int(row[1]) % WATCHED_EVERY == 0)]
-    with (kept / f"{cell.name}.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([rows[0], *wanted])
+    keep_log(folder, kept / f"{cell.name}.csv")
     (kept / f"{cell.name}.yaml").write_text((folder / "config.yaml").read_text("utf-8"), "utf-8")
     return True
 
