@@ -65,6 +65,7 @@ def export(source: Path | str, folder: Path | str, details: Details, segmenter: 
         seen = details.largest or content.get("largest")
         data = dataclasses.replace(data, grid=dataclasses.replace(data.grid, largest=tuple(seen) if seen else None))
     settings = content["settings"]
+    wanted = Wanted(data.labels, data.input, data.grid, "" if details.licence else data.licence)
     return export_method(
         method,
         data,
@@ -74,7 +75,7 @@ def export(source: Path | str, folder: Path | str, details: Details, segmenter: 
         seed=int(settings["seed"]),
         simulation={key: settings[key] for key in SIMULATIONS if key in settings},
         template=_template_of(content.get("template")),
-        segmenter=None if segmenter is None else segmenter_of(segmenter, Wanted(data.labels, data.input, data.grid)),
+        segmenter=None if segmenter is None else segmenter_of(segmenter, wanted),
     )
 
 

@@ -32,7 +32,8 @@ def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str)
             code="export.segmenter",
             hint="give a model that registers two images",
         )
-    other = segmenter_of(segmenter, Wanted(card.labels, register.inputs["fixed"], card.grid))
+    licence = "" if details.licence else card.licence
+    other = segmenter_of(segmenter, Wanted(card.labels, register.inputs["fixed"], card.grid, licence))
     other.method.dynamic = other.method.dynamic if other.own_grid else not card.grid.is_static
     kept = {name: graph for name, graph in card.graphs.items() if name != SEGMENT}
     files = {name: model.graph_file(name)[0] for name in kept}

@@ -54,11 +54,15 @@ class BySlices(nn.Module):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the model that is to have a segmenter says of labels, grey values and voxels."""
+    """What the model that is to have a segmenter says of labels, grey values and voxels.
+
+    licence: of its own training images, where nobody says under which one both are to be given away.
+    """
 
     labels: tuple[str, ...]
     input: Input
     grid: Grid
+    licence: str = ""
 
 
 def segmenter_of(source: Path | str, model: Wanted) -> Segmenter:
@@ -82,6 +86,12 @@ def segmenter_of(source: Path | str, model: Wanted) -> Segmenter:
         raise _unfit("it has no graph that labels an image")
     if other.labels != model.labels or other.input != model.input:
         raise _unfit("its labels, or the way images enter it, are others")
+    if model.licence and other.licence != model.licence:
+        raise ModelError(
+            f"the segmenter's images are under {other.licence}, the model's under {model.licence}",
+            code="export.segmenter",
+            hint="say in the details (--card) under which licence both may be given away: licence",
+        )
     own_grid = other.grid.spacing_mm != model.grid.spacing_mm or other.grid.orientation != model.grid.orientation
     if other.grid.dims != model.grid.dims:
         if other.grid.dims == 3:

@@ -28,13 +28,14 @@ GRID = {"orientation": "RAS", "spacing_mm": [1, 1, 1], "size": [32, 32, 32]}
 
 @pytest.fixture(scope="module")
 def runs(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training on volumes, one on their slices, and one on each with other voxels."""
+    """A training on volumes, one on their slices, one on each with other voxels, and one whose images may not be sold."""
     folder = tmp_path_factory.mktemp("runs")
     quick = {"validate_every": 100, "validation_pairs": 1}
     flat = {**GRID, "dims": 2, "size": [32, 32, 1]}
     others = {"coarse": {**flat, "spacing_mm": [2, 2, 2]}, "fine": {**GRID, "spacing_mm": [0.5] * 3, "size": [48] * 3}}
-    for name, grid in {"volumes": GRID, "slices": flat, **others}.items():
-        listed = write_list(folder / f"{name}.yaml", grid=grid)
+    for name, grid in {"volumes": GRID, "slices": flat, "restricted": GRID, **others}.items():
+        licence = "CC-BY-NC-4.0" if name == "restricted" else "CC0-1.0"
+        listed = write_list(folder / f"{name}.yaml", grid=grid, licence=licence)
         train("siamese", listed, folder / name, config=TINY, training=quick, root=study.parent)
     return folder
 
@@ -115,3 +116,15 @@ def test_slices_label_a_finished_model_of_volumes(runs: Path, tmp_path: Path) ->
     with pytest.raises(ModelError, match="slices"):
         relabel(first.path, tmp_path / "no", Details("no"), runs / "coarse")
     assert not (tmp_path / "no").exists()
+
+
+def test_images_under_another_licence_need_a_word_on_it(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="under CC-BY-NC-4") as caught:
+        export(runs / "volumes", tmp_path, Details("both"), runs / "restricted")
+    assert "licence" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+    allowed = export(runs / "volumes", tmp_path, Details("both", licence="CC-BY-NC-4.0"), runs / "restricted")
+    assert allowed.card.licence == "CC-BY-NC-4.0"
+    first = export(runs / "volumes", tmp_path, Details("first"))
+    with pytest.raises(ModelError, match="CC-BY-NC-4"):
+        relabel(first.path, tmp_path, Details("new"), runs / "restricted")
