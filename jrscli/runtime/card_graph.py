@@ -120,7 +120,7 @@ class Graph:
     """One ONNX file: its name beside the card, its hash, its inputs and outputs by role.
 
     external_data: further files the graph may read, each by its hash (weights beyond 2 GB); none as a rule.
-    grid: of a graph that labels one image on voxels of its own; None: the grid of the card.
+    grid: of a graph that labels one image on voxels of its own, or slice by slice; None: the grid of the card.
     """
 
     file: str

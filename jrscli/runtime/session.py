@@ -32,7 +32,7 @@ class Session:
         self.model = model
         self.name = name
         self.graph: Graph = model.card.graphs[name]
-        self._flat = model.card.grid.dims == 2
+        self._flat = model.card.grid_of(name).dims == 2
         try:
             self._session, self.device, self.notices = _loaded(data if path is None else str(path), device, threads)
         except ModelError as error:

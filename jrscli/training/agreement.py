@@ -24,7 +24,7 @@ def golden_by_torch(card: cards.Card, graphs: Iterable[Graph]) -> cards.Golden:
     expected = dict(card.golden.expected)
     for graph in graphs:
         inputs = golden_inputs(card, graph.name)
-        arrays = _by_torch(graph, [inputs[role] for role in graph.inputs], flat=card.grid.dims == 2)
+        arrays = _by_torch(graph, [inputs[role] for role in graph.inputs], flat=card.grid_of(graph.name).dims == 2)
         expected[graph.name] = {role: statistics(array) for role, array in arrays.items()}
     return dataclasses.replace(card.golden, expected=expected)
 
@@ -59,7 +59,8 @@ def compare(model: Model, graph: Graph) -> None:
         if graph.multiple is not None:  # of crops
             shape = _halved(shape, graph.multiple)
         inputs = golden_inputs(model.card, graph.name, shape)
-        wanted = _by_torch(graph, [inputs[role] for role in graph.inputs], flat=model.card.grid.dims == 2)
+        flat = model.card.grid_of(graph.name).dims == 2
+        wanted = _by_torch(graph, [inputs[role] for role in graph.inputs], flat=flat)
         for role, array in session.run(inputs).items():
             gap = float(np.abs(array - wanted[role]).max()) if array.shape == wanted[role].shape else float("inf")
             if not gap <= AGREEMENT * max(1.0, float(np.abs(wanted[role]).max())):

@@ -98,19 +98,19 @@ def export_method(
     files: dict[str, bytes] = {}
     made = {graph.name: graph for graph in method.graphs()}
     try:
-        trained = _trained(method, data, details, seed, simulation or {})
+        history = trained(method, data, details, seed, simulation or {})
         if segmenter is not None:
             made[SEGMENT] = segmenter.graph
-            other = _trained(segmenter.method, segmenter.data, details, seed, segmenter.content["settings"])
-            simulated = {**trained.simulation, **other.simulation}
-            trained = dataclasses.replace(trained, simulation=simulated, segmenter=segmenter.words)
+            other = trained(segmenter.method, segmenter.data, details, seed, segmenter.content["settings"])
+            simulated = {**history.simulation, **other.simulation}
+            history = dataclasses.replace(history, simulation=simulated, segmenter=segmenter.words)
         graphs = {
             graph.name: segmenter_graph(segmenter, method, data, details, files)
             if segmenter is not None and graph is segmenter.graph
             else _graph(graph, method, data, details, files)
             for graph in made.values()
         }
-        card = _card(graphs, method, data, details, method_name, trained)
+        card = _card(graphs, method, data, details, method_name, history)
     except PlainError as error:
         raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
     card = dataclasses.replace(card, golden=golden_by_torch(card, made.values()))
@@ -158,7 +158,7 @@ def _card(
     data: DataList,
     details: Details,
     method_name: str,
-    trained: cards.Trained,
+    history: cards.Trained,
 ) -> cards.Card:
     """The card, its golden run still empty."""
     size = data.grid.size or (1, 1, 1)
@@ -184,8 +184,8 @@ def _card(
         fusion=details.fusion,
         agreement=details.agreement,
         departures=method.departures,
-        simulated_training=data.simulated or bool(trained.simulation),
-        trained=trained,
+        simulated_training=data.simulated or bool(history.simulation),
+        trained=history,
         scores=details.scores,
         limits=details.limits,
         cite=details.cite,
@@ -252,9 +252,10 @@ def _output(role: str, graph: Graph, data: DataList) -> cards.Output:
     return cards.Output("map", graph.channels.get(role, 1))
 
 
-def _trained(
+def trained(
     method: Method, data: DataList, details: Details, seed: int, settings: Mapping[str, Mapping[str, Any]]
 ) -> cards.Trained:
+    """How the weights came about."""
     from jrscli import __version__
 
     date = details.date or datetime.now(UTC).date().isoformat()

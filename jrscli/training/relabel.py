@@ -12,8 +12,9 @@ from jrscli.runtime.plain import PlainError
 from jrscli.runtime.store import Model, read_model
 from jrscli.training.agreement import golden_by_torch
 from jrscli.training.details import Details
-from jrscli.training.export import segmenter_graph, written
-from jrscli.training.segmenter import SEGMENT, Wanted, segmenter_of
+from jrscli.training.export import segmenter_graph, trained, written
+from jrscli.training.run import build_method
+from jrscli.training.segmenter import SEGMENT, Segmenter, Wanted, segmenter_of
 
 
 def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str) -> Model:
@@ -43,7 +44,7 @@ def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str)
         graphs[SEGMENT] = segmenter_graph(other, other.method, on_model, details, files)
         expected = {**card.golden.expected, SEGMENT: dict.fromkeys(graphs[SEGMENT].outputs, cards.Statistics(0, 0, 0, 0))}
         use = cards.DEMONSTRATION if details.demonstration else cards.USE
-        trained = card.trained and dataclasses.replace(card.trained, segmenter=other.words)
+        history = card.trained and _trained(card.trained, card.method, other, details)
         new = dataclasses.replace(
             card,
             name=details.name,
@@ -54,10 +55,11 @@ def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str)
             use=f"{use}; a network trained on {card.trained.data if card.trained else other.data.name}",
             volumes_cc=details.volumes_cc or card.volumes_cc,
             refine=details.refine,
+            simulated_training=other.data.simulated or (bool(history.simulation) if history else card.simulated_training),
             finish=details.finish,
             fusion=details.fusion,
             agreement=details.agreement,
-            trained=trained,
+            trained=history,
             scores=details.scores,
             limits=details.limits,
             cite=details.cite,
@@ -66,3 +68,14 @@ def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str)
         raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
     new = dataclasses.replace(new, golden=golden_by_torch(new, [other.graph]))
     return written(new, files, folder, [other.graph])
+
+
+def _trained(was: cards.Trained, method: str, segmenter: Segmenter, details: Details) -> cards.Trained:
+    """How both came about. Sequences that the model's own recipe does not learn from were its former segmenter's."""
+    stages = build_method(method, {}).stages()
+    own = any(stage.batches == "sequences" for stage in stages)
+    kept = {key: value for key, value in was.simulation.items() if own or not key.startswith("cycle.")}
+    made = trained(segmenter.method, segmenter.data, details, was.seed, segmenter.content["settings"])
+    return dataclasses.replace(
+        was, simulation={**kept, **made.simulation}, segmenter=segmenter.words, version=made.version, date=made.date
+    )

@@ -68,8 +68,7 @@ class Wanted:
 def segmenter_of(source: Path | str, model: Wanted) -> Segmenter:
     """The graph that labels an image, of a checkpoint of whatever recipe; of one for slices it labels them all.
 
-    model: whose labels and grey values must be those of the other training; a network for slices in a model of volumes needs
-    the same voxels, too.
+    model: whose labels and grey values must be those of the other training.
 
     Raises ModelError `export.segmenter` and the codes of `checkpoint.load`.
     """
@@ -96,9 +95,8 @@ def segmenter_of(source: Path | str, model: Wanted) -> Segmenter:
     if other.grid.dims != model.grid.dims:
         if other.grid.dims == 3:
             raise _unfit("it needs volumes where the model sees slices")
-        if own_grid:
-            raise _unfit("its slices have other voxels")
-        graph = replace(graph, module=BySlices(graph.module))
+        if not own_grid:  # on the model's voxels, resampled across the slices
+            graph = replace(graph, module=BySlices(graph.module))
     if own_grid and content.get("cropped", False):
         method.dynamic = False
     return Segmenter(graph, method, other, content, own_grid)

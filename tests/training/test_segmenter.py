@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from jrscli.io import read_image
 from jrscli.runtime.golden import check_golden
 from jrscli.runtime.predict import Predictor
 from jrscli.runtime.session import Session
+from jrscli.spatial.geometry import Geometry
+from jrscli.spatial.volume import Volume
 from jrscli.training import checkpoint
 from jrscli.training.details import Details
 from jrscli.training.export import export
@@ -87,11 +90,27 @@ def test_a_segmenter_with_voxels_of_its_own_looks_at_those(runs: Path, tmp_path:
     np.testing.assert_allclose(of_moving.array, of_fixed.array, atol=1e-5)
 
 
-@pytest.mark.parametrize(("model", "other", "why"), [("volumes", "coarse", "voxels"), ("slices", "volumes", "volumes where")])
-def test_what_does_not_fit_is_refused(runs: Path, tmp_path: Path, model: str, other: str, why: str) -> None:
-    with pytest.raises(ModelError, match=why) as caught:
-        export(runs / model, tmp_path, Details("both"), runs / other)
+def test_slices_as_they_were_taken_label_a_model_of_volumes(runs: Path, tmp_path: Path) -> None:
+    model = export(runs / "volumes", tmp_path, Details("both"), runs / "coarse")
+    assert model.card.graphs["segment"].grid.dims == 2
+    check_golden(Session(model, "segment"))
+    image = Volume(np.random.default_rng(0).random((60, 60, 5), np.float32), Geometry((60, 60, 5), np.diag([1.0, 1, 7, 1])))
+    alone = Predictor(export(runs / "coarse", tmp_path / "alone", Details("alone"))).segment(image)
+    found = Predictor(model)
+    own = found.segment(image)
+    assert own.geometry.spacing_mm == pytest.approx((2, 2, 7))
+    np.testing.assert_allclose(own.array, alone.array, atol=1e-4)
+    pair = found.pair(image, image)
+    np.testing.assert_allclose(found.segment_pair(pair, image, image)[1].array, own.on(pair.fixed_grid).array, atol=1e-5)
+
+
+def test_what_does_not_fit_is_refused(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="volumes where") as caught:
+        export(runs / "slices", tmp_path, Details("both"), runs / "volumes")
     assert caught.value.code == "export.segmenter"
+    first = export(runs / "slices", tmp_path / "first", Details("first"))
+    with pytest.raises(ModelError, match="volumes where"):
+        relabel(first.path, tmp_path, Details("both"), runs / "volumes")
     assert not list(tmp_path.glob("*.yaml"))
 
 
@@ -113,9 +132,14 @@ def test_slices_label_a_finished_model_of_volumes(runs: Path, tmp_path: Path) ->
     new = relabel(first.path, tmp_path / "new", Details("new"), runs / "slices")
     assert new.card.graphs["segment"].grid is None
     check_golden(Session(new, "segment"))
-    with pytest.raises(ModelError, match="slices"):
-        relabel(first.path, tmp_path / "no", Details("no"), runs / "coarse")
-    assert not (tmp_path / "no").exists()
+
+
+def test_what_a_former_segmenter_learned_from_is_not_said_of_the_new_one(runs: Path, tmp_path: Path) -> None:
+    first = export(runs / "volumes", tmp_path / "first", Details("first"))
+    simulated = replace(first.card.trained, simulation={"cycle.frames": 8.0, "fraction.shift_mm": 3.0})
+    replace(first.card, trained=simulated).write(first.path)
+    new = relabel(first.path, tmp_path / "new", Details("new"), runs / "slices")
+    assert new.card.trained.simulation == {"fraction.shift_mm": 3.0}
 
 
 def test_images_under_another_licence_need_a_word_on_it(runs: Path, tmp_path: Path) -> None:
