@@ -9,6 +9,7 @@ import typer
 
 from jrscli.cli import options
 from jrscli.cli.talk import Talk
+from jrscli.errors import UsageError
 
 
 def export(
@@ -58,16 +59,22 @@ def export(
     """
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
         from jrscli.training import export as exporting
-        from jrscli.training.details import read_details
+        from jrscli.training.details import CARD, read_details
         from jrscli.training.relabel import relabel
 
         wanted = read_details(details, name=name, refine=refine, source=source)
         folder = output or Path("jrs-out") / "models"
         exporting.refuse_existing(folder, wanted.name, overwrite=overwrite)
-        if source.suffix == ".yaml" and segmenter is not None:
+        if source.suffix != CARD:
+            model = exporting.export(source, folder, wanted, segmenter)
+        elif segmenter is not None:
             model = relabel(source, folder, wanted, segmenter)
         else:
-            model = exporting.export(source, folder, wanted, segmenter)
+            raise UsageError(
+                f"{source.name} is a model already",
+                code="usage.combination",
+                hint="give --segmenter CHECKPOINT, or a checkpoint",
+            )
         talk.output("card", model.path)
         for graph in model.card.graphs.values():
             talk.output("graph", folder / graph.file)

@@ -14,6 +14,9 @@ from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.strict_yaml import YamlError, load
 from jrscli.training import checkpoint
 
+CARD = ".yaml"
+"""How the name of a card ends."""
+
 
 @dataclass(frozen=True)
 class Details:
@@ -50,7 +53,8 @@ class Details:
 def read_details(
     path: Path | None, *, name: str | None = None, refine: int | None = None, source: Path | str | None = None
 ) -> Details:
-    """The details in a YAML file (or none), with what is given besides; without a name the checkpoint's method is the name.
+    """The details in a YAML file (or none), with what is given besides; without a name the checkpoint's method is the name,
+    or that of the model whose card ``source`` is.
 
     Raises ModelError `card.unreadable`, `card.invalid`, and the codes of `checkpoint.load`.
     """
@@ -61,7 +65,8 @@ def read_details(
         given = {key: value for key, value in (("name", name), ("refine", refine)) if value is not None}
         merged = {**found, **given} if isinstance(found, dict) else found
         if isinstance(merged, dict) and "name" not in merged and source is not None:
-            merged["name"] = checkpoint.load(source)["method"].replace("_", "-")
+            path_of = Path(source)
+            merged["name"] = path_of.stem if path_of.suffix == CARD else checkpoint.load(source)["method"].replace("_", "-")
         return build(Details, merged)
     except OSError as error:
         raise ModelError(

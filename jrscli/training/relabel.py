@@ -49,6 +49,7 @@ def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str)
             card,
             name=details.name,
             version=details.version,
+            grid=dataclasses.replace(card.grid, largest=details.largest or card.grid.largest),
             licence=details.licence or card.licence,
             graphs=graphs,
             golden=dataclasses.replace(card.golden, expected=expected),

@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from jrscli.io import write_image, write_labels
+from jrscli.errors import JrsError
 from jrscli.runtime.session import Session
 from jrscli.runtime.store import find_model
 from jrscli.spatial.geometry import Geometry
@@ -77,6 +78,17 @@ def test_from_a_folder_of_images_to_a_model(folder, tmp_path):
     assert (model.card.refine, model.card.licence, model.card.labels) == (7, "CC0-1.0", ("background", "block"))
     found = Session(model, "segment", "cpu").run({"image": np.zeros((1, 1, 16, 16, 16), np.float32)})
     assert found["logits"].shape == (1, 2, 16, 16, 16)
+
+    other = ["--set", "segment_rounds=2", "--seed", 1, "-o", tmp_path / "other", "--threads", 1]
+    assert run("train", "siamese", folder / "data.yaml", *QUICK, *other)[0] == 0
+    code, out, _ = run("export", model.path, "--segmenter", tmp_path / "other", "-o", tmp_path / "relabelled")
+    assert code == 0
+    again = find_model(tmp_path / "relabelled/blocks.yaml")
+    assert again.card.graphs["register"].sha256 == model.card.graphs["register"].sha256
+    assert again.card.graphs["segment"].sha256 != model.card.graphs["segment"].sha256
+    with pytest.raises(JrsError, match="a model already") as caught:
+        run("export", model.path, "-o", tmp_path / "nothing")
+    assert "--segmenter" in caught.value.hint
 
 
 def test_settings_come_from_a_file_and_are_overridden(folder, tmp_path):

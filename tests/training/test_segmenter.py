@@ -116,13 +116,14 @@ def test_what_does_not_fit_is_refused(runs: Path, tmp_path: Path) -> None:
 
 def test_a_finished_model_is_labelled_by_another_network_and_registers_as_before(runs: Path, tmp_path: Path) -> None:
     first = export(runs / "volumes", tmp_path / "first", Details("first", refine=3))
-    new = relabel(first.path, tmp_path / "new", Details("new", version="0.2.0", refine=5), runs / "fine")
+    new = relabel(first.path, tmp_path / "new", Details("new", version="0.2.0", refine=5, largest=(9, 9, 9)), runs / "fine")
     assert new.graph_file("register")[0] == first.graph_file("register")[0]
     assert new.card.graphs["segment"].grid is not None
     for name in ("register", "segment"):
         check_golden(Session(new, name))
     both = export(runs / "volumes", tmp_path / "both", Details("both"), runs / "fine")
     assert new.card.graphs["segment"].sha256 == both.card.graphs["segment"].sha256
+    assert (first.card.grid.largest, new.card.grid.largest) == (None, (9, 9, 9))
     assert (new.title, new.card.refine, new.card.licence) == ("new@0.2.0", 5, first.card.licence)
     assert new.card.trained.segmenter == both.card.trained.segmenter
 
