@@ -9,8 +9,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from jrscli.io import write_image, write_labels
 from jrscli.errors import JrsError
+from jrscli.io import write_image, write_labels
 from jrscli.runtime.session import Session
 from jrscli.runtime.store import find_model
 from jrscli.spatial.geometry import Geometry
