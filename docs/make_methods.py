@@ -36,6 +36,11 @@ WATCHED = {
     "jrss": {"student.accepted": "pseudo-labels accepted", "student.sure_voxels": "sure voxels"},
 }
 """What tells whether a training with a judge or with labels of its own has collapsed; shares, 0 … 1."""
+SHOWN = {
+    **{"dice": 3, "worst": 3, "hd95_mm": 2, "lost": 0, "folds_percent": 3, "sdlogj": 3},
+    **{"seconds": 1, "cpu_seconds": 1, "peak_mb": 0},
+}
+"""What is shown of a row of the table of pairs, and with how many digits."""
 STABLE = HERE.parent / "images" / "stability.png"
 CURVES = HERE.parent / "images" / "training.png"
 HEAD = """# The methods
@@ -123,10 +128,8 @@ def _pairs() -> str:
         lines += [f"### {name}, {of_set[0]['pairs']} pairs\n"]
         lines += ["| method | Dice | worst | HD95 mm | labels lost | folds % | SDlogJ | s | cpu s | MB |", "|---" * 10 + "|"]
         for row in of_set:
-            cells = [row["dice"][:5], row["worst"][:5], f"{float(row['hd95_mm']):.2f}", f"{float(row['lost']):.0f}"]
-            cells += [f"{float(row['folds_percent']):.3f}", row["sdlogj"][:5]]
-            cells += [f"{float(row['seconds']):.1f}", f"{float(row['cpu_seconds']):.1f}", f"{float(row['peak_mb']):.0f}"]
-            lines.append(f"| `{row['method']}` | {' | '.join(cells)} |")
+            told = [f"{float(row[key]):.{digits}f}" for key, digits in SHOWN.items()]
+            lines.append(f"| `{row['method']}` | {' | '.join(told)} |")
         lines.append("")
     return "\n".join(lines)
 
