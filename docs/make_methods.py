@@ -36,10 +36,8 @@ WATCHED = {
     "jrss": {"student.accepted": "pseudo-labels accepted", "student.sure_voxels": "sure voxels"},
 }
 """What tells whether a training with a judge or with labels of its own has collapsed; shares, 0 … 1."""
-SHOWN = {
-    **{"dice": 3, "worst": 3, "hd95_mm": 2, "lost": 0, "folds_percent": 3, "sdlogj": 3},
-    **{"seconds": 1, "cpu_seconds": 1, "peak_mb": 0},
-}
+DIGITS = (("dice", 3), ("worst", 3), ("hd95_mm", 2), ("lost", 0), ("folds_percent", 3), ("sdlogj", 3))
+COSTS = (("seconds", 1), ("cpu_seconds", 1), ("peak_mb", 0))
 """What is shown of a row of the table of pairs, and with how many digits."""
 STABLE = HERE.parent / "images" / "stability.png"
 CURVES = HERE.parent / "images" / "training.png"
@@ -128,7 +126,7 @@ def _pairs() -> str:
         lines += [f"### {name}, {of_set[0]['pairs']} pairs\n"]
         lines += ["| method | Dice | worst | HD95 mm | labels lost | folds % | SDlogJ | s | cpu s | MB |", "|---" * 10 + "|"]
         for row in of_set:
-            told = [f"{float(row[key]):.{digits}f}" for key, digits in SHOWN.items()]
+            told = [f"{float(row[key]):.{digits}f}" for key, digits in DIGITS + COSTS]
             lines.append(f"| `{row['method']}` | {' | '.join(told)} |")
         lines.append("")
     return "\n".join(lines)
