@@ -234,7 +234,10 @@ def draw() -> None:
     for panel, card in zip(panels.flat, cards, strict=False):
         edges: list[tuple[str, float]] = []
         for task, colour in (("registration", "#1f5fa8"), ("segmentation", "#b24a00")):
-            x, y, edges = _joined(curve(bundled_folder() / f"{card.name}-log.csv", task))
+            x, y, found = _joined(curve(bundled_folder() / f"{card.name}-log.csv", task))
+            if not x:
+                continue
+            edges = edges or found
             panel.plot(x, y, marker=".", color=colour, label=task)
         for stage, start in edges:
             panel.axvline(start, color="0.8", linewidth=0.8, zorder=0)
