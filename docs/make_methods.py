@@ -266,7 +266,7 @@ def draw_stability() -> None:
 
     figure, panels = pyplot.subplots(2, len(WATCHED), figsize=(5.2 * len(WATCHED), 6.4), layout="constrained", sharex="col")
     for (name, shares), column in zip(WATCHED.items(), panels.T, strict=True):
-        for seed, log in enumerate(sorted((HERE / "runs").glob(f"few-5-{name}-[0-9].csv"))):
+        for seed, log in enumerate(sorted((HERE / "few-labels").glob(f"5-{name}-[0-9].csv"))):
             for number, (key, words) in enumerate(shares.items()):
                 column[0].plot(*watched(log, key), color=f"C{number}", linewidth=1, label=None if seed else words)
             column[1].plot(*watched(log, "register.field_voxels"), color="C0", linewidth=1)

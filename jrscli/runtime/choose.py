@@ -49,8 +49,8 @@ class Subject:
 def choose_model(models: Iterable[Model], task: Task, images: Sequence[Subject], *, non_commercial: bool = False) -> Choice:
     """The model whose card fits the images: by task, modality, field of view, licence; the best scored one of several.
 
-    An image that does not say its modality is taken only by a model whose card says what its labels measure, since that can be
-    checked in the image (see `unlike`). non_commercial: whether such licences are accepted.
+    An image that does not say its modality is taken only by a model that labels images and whose card says what the labels
+    measure, since that can be checked in the image (see `unlike`). non_commercial: whether such licences are accepted.
     """
     fitting: list[Model] = []
     reasons: list[str] = []
@@ -116,7 +116,7 @@ def _against(card: Card, task: Task, images: Sequence[Subject], non_commercial: 
     for image in images:
         if card.modalities and image.modality is not None and image.modality not in card.modalities:
             return f"for {' and '.join(card.modalities)}, not {image.modality}"
-        if card.modalities and image.modality is None and not card.volumes_cc:
+        if card.modalities and image.modality is None and not (card.volumes_cc and card.segments):
             return "the image does not say its modality"
         size = natural_shape(image.geometry, card.grid)
         if not _fits(card, size):

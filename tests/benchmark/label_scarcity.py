@@ -2,7 +2,7 @@
 
     JRS_DATA=FOLDER python tests/benchmark/label_scarcity.py --budget 800 --out runs/scarcity
     python tests/benchmark/label_scarcity.py --out runs/scarcity --table-only --keep docs/methods/few-labels.csv \\
-        --keep-logs docs/methods/runs
+        --keep-logs docs/methods/few-labels
 
 Every cell (how many labels, which way, seed) is one training with the same images, the same augmentation, and as many
 optimiser steps of the segmentation (of teacher and student together in jrss) as --budget says. "alone" are the two networks of
@@ -191,7 +191,7 @@ def keep(out: Path, kept: Path, part: str, logs: Path | None = None) -> None:
         found = json.loads(scores.read_text("utf-8"))
         cell = tuple(scores.parent.name.rsplit("-", 2))
         if (scores.parent / "log.csv").is_file() and logs is not None:
-            keep_log(scores.parent, logs / f"few-{scores.parent.name.replace(' ', '-')}.csv")
+            keep_log(scores.parent, logs / f"{scores.parent.name.replace(' ', '-')}.csv")
         rows[cell] = [*cell, str(found.get("budget", 0)), *(f"{found[key]:.4f}" if key in found else "" for key in KEPT)]
     with kept.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

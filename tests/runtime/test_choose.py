@@ -63,7 +63,13 @@ def test_the_reason_is_told_either_way(model):
 
 def test_an_image_of_unknown_modality_is_taken_only_if_it_can_be_checked(model):
     assert chosen([model()], Subject(SMALL, None)) is None
-    assert chosen([model(volumes_cc={"level-1": (1.0, 2.0)})], Subject(SMALL, None)) == "tiny"
+    seeing = model(volumes_cc={"level-1": (1.0, 2.0)})
+    assert chosen([seeing], Subject(SMALL, None)) == "tiny"
+    known = {"labels": ("background", "level-1"), "volumes_cc": {"level-1": (1.0, 2.0)}}
+    blind = model("blind", levels=(), **known)
+    assert blind.card.volumes_cc
+    assert chosen([blind], Subject(SMALL, None)) is None
+    assert chosen([blind], Subject(SMALL, "MR")) == "blind"
 
 
 def test_the_task_decides(model):
