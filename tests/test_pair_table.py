@@ -31,3 +31,10 @@ def test_rows_of_other_sets_stay_in_the_file(tmp_path):
     with file.open() as found:
         kept = [(row["set"], row["method"], row["dice"], row["tre_mm"]) for row in csv.DictReader(found)]
     assert kept == [("one", "jrs", "0.5000", ""), ("two", "jrs", "0.7500", "")]
+
+
+def test_the_first_row_is_held_against_each_other_one_pair_by_pair():
+    first, other = ([score(dice, 4.0, 0, 1.0) for dice in row] for row in ((0.5, 0.7, 0.9), (0.4, 0.73, 0.7)))
+    row = COMPARE["table"]("set", {"a": first, "b": other}).splitlines()[-1].split(" | ")
+    assert row[3].startswith("+0.090")
+    assert row[4] == "-0.030"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from jrscli import methods
 from jrscli.errors import ModelError
 from jrscli.roles import FIELDS, SYNTHESIS
 from jrscli.runtime import card as cards
@@ -73,8 +74,8 @@ def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str)
 
 def _trained(was: cards.Trained, method: str, segmenter: Segmenter, details: Details) -> cards.Trained:
     """How both came about. Sequences that the model's own recipe does not learn from were its former segmenter's."""
-    stages = build_method(method, {}).stages()
-    own = any(stage.batches == "sequences" for stage in stages)
+    stages = build_method(method, {}).stages() if method in methods.names() else []
+    own = not stages or any(stage.batches == "sequences" for stage in stages)
     kept = {key: value for key, value in was.simulation.items() if own or not key.startswith("cycle.")}
     made = trained(segmenter.method, segmenter.data, details, was.seed, segmenter.content["settings"])
     return dataclasses.replace(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from jaxtyping import Float
-from torch import Tensor, nn
 
 from jrscli.errors import ModelError
 from jrscli.recipe import Graph, Method
@@ -39,19 +36,6 @@ class Segmenter:
         return f"{self.content['method']}, seed {self.content['settings']['seed']}, trained by itself"
 
 
-class BySlices(nn.Module):
-    """A network for slices, on every slice of an image."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Float[Tensor, "1 c i j k"]) -> Float[Tensor, "1 k i j k"]:
-        """The slices lie along the last axis."""
-        slices = image.movedim(-1, 0).flatten(0, 1)
-        return self.network(slices).movedim(0, -1)[None]
-
-
 @dataclass(frozen=True)
 class Wanted:
     """What the model that is to have a segmenter says of labels, grey values and voxels.
@@ -66,7 +50,7 @@ class Wanted:
 
 
 def segmenter_of(source: Path | str, model: Wanted) -> Segmenter:
-    """The graph that labels an image, of a checkpoint of whatever recipe; of one for slices it labels them all.
+    """The graph that labels an image, of a checkpoint of whatever recipe; one for slices labels them as they were taken.
 
     model: whose labels and grey values must be those of the other training.
 
@@ -91,12 +75,9 @@ def segmenter_of(source: Path | str, model: Wanted) -> Segmenter:
             code="export.segmenter",
             hint="say in the details (--card) under which licence both may be given away: licence",
         )
-    own_grid = other.grid.spacing_mm != model.grid.spacing_mm or other.grid.orientation != model.grid.orientation
-    if other.grid.dims != model.grid.dims:
-        if other.grid.dims == 3:
-            raise _unfit("it needs volumes where the model sees slices")
-        if not own_grid:  # on the model's voxels, resampled across the slices
-            graph = replace(graph, module=BySlices(graph.module))
+    if other.grid.dims == 3 and model.grid.dims == 2:
+        raise _unfit("it needs volumes where the model sees slices")
+    own_grid = any(getattr(other.grid, key) != getattr(model.grid, key) for key in ("dims", "spacing_mm", "orientation"))
     if own_grid and content.get("cropped", False):
         method.dynamic = False
     return Segmenter(graph, method, other, content, own_grid)
