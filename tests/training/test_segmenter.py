@@ -36,7 +36,6 @@ def runs(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     flat = {**GRID, "dims": 2, "size": [32, 32, 1]}
     others = {"coarse": {**flat, "spacing_mm": [2, 2, 2]}, "fine": {**GRID, "spacing_mm": [0.5] * 3, "size": [48] * 3}}
     for name, grid in {"volumes": GRID, "again": GRID, "slices": flat, "restricted": GRID, **others}.items():
-        int(name == "again")
         licence = "CC-BY-NC-4.0" if name == "restricted" else "CC0-1.0"
         listed = write_list(folder / f"{name}.yaml", grid=grid, licence=licence)
         train(
