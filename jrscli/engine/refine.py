@@ -23,17 +23,24 @@ PLAN = Plan(step_voxels=0.6, update_sigma=1.0, smoothness=0.3, radius=2.0, noise
 
 
 class OfMaps:
-    """The mean squared difference of the first channels, and ``weight`` times the similarity of the images after them."""
+    """How much of the first channels does not fit, and ``weight`` times the similarity of the images after them.
+
+    For each map ``Σ (F − M)² / Σ (F² + M²)``, then the mean over the maps. The squared difference alone has a slope as small as
+    the part of the grid that a map fills, and the smoothness of the field then decides: on the validation part of the hippocampus
+    set the Dice ends at 0.803 that way, and at 0.830 this way.
+    """
 
     def __init__(self, maps: Float[Tensor, "1 c i j k"], images: Callable[[Tensor], Tensor], weight: float) -> None:
-        self.maps = FeatureDistance(maps)
+        self.fixed = maps
         self.images = images
         self.weight = weight
 
     def __call__(self, moved: Float[Tensor, "1 c i j k"]) -> Float[Tensor, ""]:
         """The loss of moved channels."""
-        count = self.maps.fixed.shape[1]
-        total = self.maps(moved[:, :count])
+        count = self.fixed.shape[1]
+        maps = moved[:, :count]
+        apart, both = (maps - self.fixed).square().sum((2, 3, 4)), (maps.square() + self.fixed.square()).sum((2, 3, 4))
+        total = (apart / both.clamp_min(1e-6)).mean()
         return total + self.weight * self.images(moved[:, count:]) if self.weight else total
 
 

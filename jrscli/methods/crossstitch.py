@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from jrscli.errors import UsageError
-from jrscli.nn.overlap import soft_dice
+from jrscli.nn.overlap import cross_entropy, merged_undrawn, soft_dice
 from jrscli.nn.similarity import global_correlation, local_correlation
 from jrscli.nn.smoothness import bending
 from jrscli.nn.warp import warp
@@ -49,6 +49,8 @@ class Config:
     """Correlation over the whole image, or in boxes of 9 voxels."""
     smoothness: float = 0.5
     """Of the bending of displacements in voxels."""
+    entropy: float = 0.0
+    """Of the cross entropy of the segmentation beside its Dice (0: the paper)."""
     mixing: str = "learned"
     """learned, or separate: two networks that borrow nothing (the baseline)."""
     rounds: int = 1000
@@ -153,7 +155,7 @@ class CrossStitchMethod(Method):
 
     multiple = 4
     requires = ("moving_labels",)
-    departures = ("a", "b", "c", "d", "e", "g")
+    departures = ("a", "b", "c", "d", "e", "f", "g")
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -205,13 +207,15 @@ class CrossStitchMethod(Method):
         labels: tuple[Tensor, Tensor],
         present: Bool[Tensor, "b foreground"],
     ) -> dict[str, Tensor]:
-        alike = global_correlation if self.config.similarity == "global" else local_correlation
+        c = self.config
+        alike = global_correlation if c.similarity == "global" else local_correlation
         (fixed, moving), (of_fixed, of_moving) = images, labels
-        return {
+        entropy = {"entropy": c.entropy * cross_entropy(*merged_undrawn(logits, of_fixed, present))} if c.entropy else {}
+        return entropy | {
             "segmentation": soft_dice(logits.softmax(1), of_fixed, background=False, present=present),
             "propagation": soft_dice(warp(of_moving, field), of_fixed, background=False, present=present),
             "similarity": alike(warp(moving, field), fixed),
-            "smoothness": self.config.smoothness * bending(field),
+            "smoothness": c.smoothness * bending(field),
         }
 
 

@@ -101,6 +101,19 @@ def test_maps_lead_in_place_of_the_images(organs):
     assert difference(torn, moving, fixed) > 2 * difference(led, moving, fixed)
 
 
+def test_small_organs_lead_as_firmly_as_large_ones(organs):
+    """The part of the grid that a map fills decides nothing: with much empty room round it, it fits as well."""
+    fixed, moving = organs
+    wide = tuple(np.pad(one, 12) for one in (fixed, moving))
+    shape = tuple(n + 24 for n in SHAPE)
+    still = np.zeros((3, *shape), np.float32)
+    close = refine(STILL, fixed, moving, GRID, steps=20, maps=(fixed[None], moving[None]), device="cpu")
+    roomy = refine(still, *wide, Geometry(shape, np.eye(4)), steps=20, maps=(wide[0][None], wide[1][None]), device="cpu")
+    inner = roomy[:, 12:-12, 12:-12, 12:-12]
+    assert overlap(close, moving, fixed) > 0.97
+    assert overlap(inner, moving, fixed) > 0.97
+
+
 def test_a_field_that_brings_the_maps_no_closer_is_not_taken(organs):
     """So near to the best field a long step leads away."""
     fixed, _ = organs
