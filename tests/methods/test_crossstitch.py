@@ -102,6 +102,28 @@ def test_a_label_that_was_not_drawn_costs_nothing(batch):
     assert float(made.loss(missing)["segmentation"].detach()) < float(made.loss(claimed)["segmentation"].detach()) - 0.05
 
 
+def test_cross_entropy_beside_dice_teaches_only_the_segmenting_path(batch):
+    """And an organ that nobody drew may lie in what is called background."""
+    given, made = batch(), method(entropy=1.0, mixing="separate").train()
+    terms = made.loss(given)
+    assert set(terms) - set(method().loss(given)) == {"entropy"}
+    terms["entropy"].backward()
+    joint = made.networks["joint"]
+    assert all(float(head.weight.grad.abs().max()) > 0 for head in joint.segment.heads)
+    assert all(weight.grad is None for weight in joint.register.parameters())
+    with torch.no_grad():
+        for head in joint.segment.heads:  # sure that all is the second organ
+            head.weight.zero_()
+            head.bias.copy_(torch.tensor([0.0, 0.0, 20.0]))
+        drawn = replace(given, classes_present=torch.tensor([[True, True]]))
+        empty = replace(given, fixed_labels=torch.zeros_like(given.fixed_labels).index_fill(1, torch.tensor([0]), 1.0))
+        empty = replace(empty, moving_labels=empty.fixed_labels)
+        wrong = made.loss(replace(empty, classes_present=drawn.classes_present))["entropy"]
+        unknown = made.loss(replace(empty, classes_present=torch.tensor([[True, False]])))["entropy"]
+    assert float(wrong) > 10
+    assert float(unknown) < 0.1
+
+
 def test_it_has_the_size_of_the_paper():
     """The paper: 0.78 million weights."""
     weights = sum(weight.numel() for weight in CrossStitchMethod(Config(classes=5)).parameters())
