@@ -26,6 +26,7 @@ CHOICES = {
     "segmentation_inputs": ("fixed", "all"),
     "similarity": ("global", "local"),
     "mixing": ("learned", "separate"),
+    "optimiser": ("radam", "adam"),
 }
 SCALES = 3
 """Resolutions that have heads: 1/4, 1/2 and the full one, in this order."""
@@ -57,6 +58,8 @@ class Config:
     """Steps."""
     rate: float = 1e-3
     """Step size (the paper: 1e-4 for 200,000 steps)."""
+    optimiser: str = "radam"
+    """radam (the paper), whose first thousand steps are short ones, or adam."""
 
 
 class CrossStitch(nn.Module):
@@ -169,7 +172,7 @@ class CrossStitchMethod(Method):
     def stages(self) -> list[Stage]:
         """Both tasks from the first step on."""
         c = self.config
-        turn = Turn(("joint",), self.loss, rate=c.rate, optimiser="radam")
+        turn = Turn(("joint",), self.loss, rate=c.rate, optimiser="adam" if c.optimiser == "adam" else "radam")
         return [Stage("joint", (turn,), c.rounds, batches="labelled-pairs", cosine=True)]
 
     def graphs(self) -> list[Graph]:
