@@ -1,13 +1,12 @@
-"""Write docs/methods/README.md: ``python docs/make_methods.py [--plots]``.
+"""Write docs/methods/README.md: ``python docs/make_methods.py``.
 
 Every number of our own on the page was written by `jrs`: the scores of the cards in models/, and the validations in the logs
 of trainings (models/NAME-log.csv, docs/methods/runs/METHOD-WAY-SEED.csv). What papers say of themselves is in
-docs/methods/published.yaml. A test makes the page again. --plots also draws the curves (extra ``docs``).
+docs/methods/published.yaml. A test makes the page again. Its pictures: ``python docs/draw_methods.py``.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import importlib
 import math
@@ -22,25 +21,12 @@ from jrscli.runtime.card import Card
 from jrscli.runtime.store import bundled_folder, read_model
 
 HERE = Path(__file__).parent / "methods"
-COLUMNS = 3
-"""Of panels in the picture."""
 FEW = ("alone", "atlases", "taught", "deepatlas", "siamese", "jrss", "deeprs")
 """Ways to use few labels that are compared; rows of parts left out follow their recipe."""
 TASKS = ("registration", "segmentation")
-WATCHED = {
-    "deeprs": {
-        "judge.accuracy": "judge right",
-        "judge.fake": "judge's word on warped images",
-        "segment.confidence": "confidence",
-    },
-    "jrss": {"student.accepted": "pseudo-labels accepted", "student.sure_voxels": "sure voxels"},
-}
-"""What tells whether a training with a judge or with labels of its own has collapsed; shares, 0 … 1."""
 DIGITS = (("dice", 3), ("worst", 3), ("hd95_mm", 2), ("lost", 0), ("folds_percent", 3), ("sdlogj", 3))
 COSTS = (("seconds", 1), ("cpu_seconds", 1), ("peak_mb", 0))
 """What is shown of a row of the table of pairs, and with how many digits."""
-STABLE = HERE.parent / "images" / "stability.png"
-CURVES = HERE.parent / "images" / "training.png"
 HEAD = """# The methods
 
 Published methods of joint registration and segmentation as recipes of one form: `jrs train METHOD DATA` trains any of them,
@@ -78,7 +64,7 @@ def _models(names: list[str]) -> str:
         " weights |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    cards = _cards()
+    cards = shipped()
     for card in sorted(cards, key=lambda card: names.index(card.method)):
         for data, scores in card.scores.items():
             found = scores.registration.values if scores.registration else {}
@@ -181,6 +167,9 @@ def _few() -> str:
     not_run = [way for way in FEW if way not in {row["way"] for row in rows}]
     if not_run:
         lines.append(f"\nNot run: {', '.join(not_run)}.")
+    lines.append(
+        "\n![Dice over the number of labelled images, way by way; and of ISTN over its steps of refinement](../images/few-labels.png)"
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -191,7 +180,7 @@ def _papers(names: list[str], published: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cards() -> list[Card]:
+def shipped() -> list[Card]:
     files = [path for path in sorted(bundled_folder().glob("*.yaml")) if b"\ngraphs:" in path.read_bytes()]
     return [read_model(path).card for path in files]
 
@@ -219,81 +208,5 @@ def _spread(values: list[float]) -> str:
     return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
-def draw() -> None:
-    """The validations of each shipped model's training over its rounds, all stages one after the other."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    cards = sorted(_cards(), key=lambda card: card.name)
-    rows = -(-len(cards) // COLUMNS)
-    figure, panels = pyplot.subplots(rows, COLUMNS, figsize=(5.2 * COLUMNS, 3.6 * rows), squeeze=False, layout="constrained")
-    for panel in panels.flat[len(cards) :]:
-        panel.set_visible(False)
-    for panel, card in zip(panels.flat, cards, strict=False):
-        edges: list[tuple[str, float]] = []
-        for task, colour in (("registration", "#1f5fa8"), ("segmentation", "#b24a00")):
-            x, y, found = _joined(curve(bundled_folder() / f"{card.name}-log.csv", task))
-            if not x:
-                continue
-            edges = edges or found
-            panel.plot(x, y, marker=".", color=colour, label=task)
-        for stage, start in edges:
-            panel.axvline(start, color="0.8", linewidth=0.8, zorder=0)
-            panel.annotate(f" {stage}", (start, 0.02), xycoords=("data", "axes fraction"), fontsize=8, color="0.4", rotation=90)
-        panel.set(title=card.name, xlabel="rounds, all stages", ylabel="Dice, validation part", ylim=(0, 1))
-        panel.legend(loc="center right", bbox_to_anchor=(1, 0.3), fontsize=9)
-    CURVES.parent.mkdir(exist_ok=True)
-    figure.savefig(CURVES, dpi=100)
-    pyplot.close(figure)
-
-
-def watched(path: Path, name: str, stage: str = "joint") -> tuple[list[int], list[float]]:
-    """A watched number over the rounds of a stage."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["what"] == "watch" and row["stage"] == stage]
-    found = [(int(row["round"]), float(row["value"])) for row in rows if row["name"] == name]
-    return [n for n, _ in found], [value for _, value in found]
-
-
-def draw_stability() -> None:
-    """Judge, accepted labels and field over the joint rounds of the trainings with five labels, a line per seed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(2, len(WATCHED), figsize=(5.2 * len(WATCHED), 6.4), layout="constrained", sharex="col")
-    for (name, shares), column in zip(WATCHED.items(), panels.T, strict=True):
-        for seed, log in enumerate(sorted((HERE / "few-labels").glob(f"5-{name}-[0-9].csv"))):
-            for number, (key, words) in enumerate(shares.items()):
-                column[0].plot(*watched(log, key), color=f"C{number}", linewidth=1, label=None if seed else words)
-            column[1].plot(*watched(log, "register.field_voxels"), color="C0", linewidth=1)
-        column[0].set(title=name, ylim=(0, 1.02), ylabel="share")
-        column[1].set(xlabel="joint rounds", ylabel="mean displacement, voxels", ylim=(0, None))
-        column[0].legend(fontsize=8, loc="lower right")
-    figure.savefig(STABLE, dpi=100)
-    pyplot.close(figure)
-
-
-def _joined(found: list[tuple[str, int, float]]) -> tuple[list[int], list[float], list[tuple[str, float]]]:
-    """Rounds counted on through the stages, values, and where each stage begins."""
-    x, y, edges, before, last = [], [], [], 0, 0
-    for stage, rounds, value in found:
-        if not edges or edges[-1][0] != stage:
-            before = last
-            edges.append((stage, before))
-        last = before + rounds
-        x.append(last)
-        y.append(value)
-    return x, y, edges
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plots", action="store_true")
-    if parser.parse_args().plots:
-        draw()
-        draw_stability()
     (HERE / "README.md").write_text(page(), encoding="utf-8", newline="\n")

@@ -26,8 +26,8 @@ class OfMaps:
     """How much of the first channels does not fit, and ``weight`` times the similarity of the images after them.
 
     For each map ``Σ (F − M)² / Σ (F² + M²)``, then the mean over the maps. The squared difference alone has a slope as small as
-    the part of the grid that a map fills, and the smoothness of the field then decides: on the validation part of the hippocampus
-    set the Dice ends at 0.803 that way, and at 0.830 this way.
+    the part of the grid that a map fills, and the smoothness of the field then decides: on the validation part of the
+    hippocampus set the Dice ends at 0.803 that way, and at 0.830 this way.
     """
 
     def __init__(self, maps: Float[Tensor, "1 c i j k"], images: Callable[[Tensor], Tensor], weight: float) -> None:
