@@ -168,7 +168,7 @@ def _few() -> str:
     if not_run:
         lines.append(f"\nNot run: {', '.join(not_run)}.")
     lines.append(
-        "\n![Dice over the number of labelled images, way by way; and of ISTN over its steps of refinement](../images/few-labels.png)"
+        "\n![Dice over the number of labelled images, and of ISTN over its steps of refinement](../images/few-labels.png)"
     )
     return "\n".join(lines) + "\n"
 
