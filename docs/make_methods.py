@@ -181,6 +181,7 @@ def _papers(names: list[str], published: dict[str, dict[str, Any]]) -> str:
 
 
 def shipped() -> list[Card]:
+    """The cards in models/."""
     files = [path for path in sorted(bundled_folder().glob("*.yaml")) if b"\ngraphs:" in path.read_bytes()]
     return [read_model(path).card for path in files]
 
