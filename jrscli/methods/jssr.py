@@ -54,6 +54,8 @@ class Config:
     """λ_syn, of fooling the judge."""
     segment_rounds: int = 400
     """Steps of the segmentation alone."""
+    synthesize_rounds: int = 0
+    """Steps of the synthesis alone, as if nothing had moved (0: the paper)."""
     register_rounds: int = 400
     """Rounds of synthesis and registration."""
     joint_rounds: int = 400
@@ -160,7 +162,7 @@ class Judge(nn.Sequential):
 class Jssr(Method):
     """The recipe: ``synthesize``, ``register``, ``segment`` and their ``judge``; without the first and the last in jsegr."""
 
-    departures = ("a", "b", "c", "e", "f")
+    departures = ("a", "b", "c", "e", "f", "g")
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -177,7 +179,7 @@ class Jssr(Method):
             self.networks["judge"] = Judge(c.channels, c.dims)
 
     def stages(self) -> list[Stage]:
-        """Segmentation; registration (and synthesis, in turns with the judge); all of them."""
+        """Segmentation; synthesis; registration (and synthesis, in turns with the judge); all of them."""
         c = self.config
         rates = {"synthesize": c.synthesize_rate, "segment": c.segment_rate}
         movers = tuple(name for name in ("synthesize", "register") if name in self.networks)
@@ -185,8 +187,11 @@ class Jssr(Method):
         moving = Turn(movers, self.registration_loss, rate=c.register_rate, rates=rates)
         every = Turn((*movers, "segment"), self.joint_loss, rate=c.register_rate, rates=rates)
         judge = (Turn(("judge",), self.judge_loss, rate=c.judge_rate),) if "judge" in self.networks else ()
+        first = Turn(("synthesize",), self.synthesis_loss, rate=c.synthesize_rate)
+        made = [Stage("synthesize", (first,), c.synthesize_rounds)] if judge and c.synthesize_rounds else []
         return [
             Stage("segment", (alone,), c.segment_rounds, batches="labelled", decay=(0.7,)),
+            *made,
             Stage("register", (moving, *judge), c.register_rounds, decay=(0.7,)),
             Stage("joint", (every, *judge), c.joint_rounds, batches="mixed", decay=(0.7,)),
         ]
@@ -214,6 +219,10 @@ class Jssr(Method):
     def segmentation_loss(self, batch: Batch) -> Terms:
         """The squared Dice of single labelled images, in the contrast of the fixed ones."""
         return {"supervision": self._overlap(batch.fixed, batch.fixed_labels, batch.classes_present)}
+
+    def synthesis_loss(self, batch: Batch) -> Terms:
+        """``l1(G, y)``: F without movement and judge."""
+        return {"appearance": mean_absolute(self.synthetic(batch), batch.fixed)}
 
     def registration_loss(self, batch: Batch) -> Terms:
         """F: ``2 l1(W(G, u), y) + λ_reg diffusion(u) + λ_syn GAN``; in jsegr local correlation, no GAN."""

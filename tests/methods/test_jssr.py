@@ -55,6 +55,19 @@ def test_what_stands_still_is_compared_twice(batch):
     assert float(terms["smoothness"].detach()) == 0
 
 
+def test_the_synthesis_may_learn_by_itself_first(batch):
+    """As if nothing had moved: half of the registration's l1 of a field that is still; not without a synthesis."""
+    made, given = method(synthesize_rounds=5).train(), batch()
+    stage = made.stages()[1]
+    assert (stage.name, stage.rounds, stage.turns[0].trains) == ("synthesize", 5, ("synthesize",))
+    found = stage.turns[0].loss(given)["appearance"]
+    assert float(found.detach()) == pytest.approx(float(mean_absolute(made.synthetic(given), given.fixed).detach()), rel=1e-6)
+    found.backward()
+    assert all(weight.grad is None for weight in made.networks["register"].parameters())
+    assert [one.name for one in method().stages()] == ["segment", "register", "joint"]
+    assert [one.name for one in method(mode="jsegr", synthesize_rounds=5).stages()] == ["segment", "register", "joint"]
+
+
 def test_agreement_is_felt_by_all_three(batch):
     made = method().train()
     made.joint_loss(mixed(batch()))["agreement"].backward()
