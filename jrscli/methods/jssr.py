@@ -55,13 +55,15 @@ class Config:
     segment_rounds: int = 400
     """Steps of the segmentation alone."""
     synthesize_rounds: int = 0
-    """Steps of the synthesis alone, as if nothing had moved (0: the paper)."""
+    """Steps of the synthesis alone, as if nothing had moved; the registration then learns on it as it is (0: the paper)."""
     register_rounds: int = 400
     """Rounds of synthesis and registration."""
     joint_rounds: int = 400
     """Rounds of all three."""
     synthesize_rate: float = 1e-4
     """Step size of the synthesis."""
+    synthesize_alone_rate: float = 1e-3
+    """Step size of the synthesis while it learns alone."""
     register_rate: float = 1e-3
     """Step size of the registration."""
     segment_rate: float = 1e-3
@@ -183,16 +185,17 @@ class Jssr(Method):
         c = self.config
         rates = {"synthesize": c.synthesize_rate, "segment": c.segment_rate}
         movers = tuple(name for name in ("synthesize", "register") if name in self.networks)
+        judge = (Turn(("judge",), self.judge_loss, rate=c.judge_rate),) if "judge" in self.networks else ()
+        by_itself = bool(c.synthesize_rounds) and "synthesize" in self.networks
         alone = Turn(("segment",), self.segmentation_loss, rate=c.segment_rate)
+        making = Turn(("synthesize",), self.synthesis_loss, rate=c.synthesize_alone_rate)
+        following = Turn(("register",), self.registration_loss, rate=c.register_rate)
         moving = Turn(movers, self.registration_loss, rate=c.register_rate, rates=rates)
         every = Turn((*movers, "segment"), self.joint_loss, rate=c.register_rate, rates=rates)
-        judge = (Turn(("judge",), self.judge_loss, rate=c.judge_rate),) if "judge" in self.networks else ()
-        first = Turn(("synthesize",), self.synthesis_loss, rate=c.synthesize_rate)
-        made = [Stage("synthesize", (first,), c.synthesize_rounds)] if judge and c.synthesize_rounds else []
         return [
             Stage("segment", (alone,), c.segment_rounds, batches="labelled", decay=(0.7,)),
-            *made,
-            Stage("register", (moving, *judge), c.register_rounds, decay=(0.7,)),
+            *([Stage("synthesize", (making,), c.synthesize_rounds, decay=(0.7,))] if by_itself else []),
+            Stage("register", (following,) if by_itself else (moving, *judge), c.register_rounds, decay=(0.7,)),
             Stage("joint", (every, *judge), c.joint_rounds, batches="mixed", decay=(0.7,)),
         ]
 

@@ -64,6 +64,7 @@ def test_the_synthesis_may_learn_by_itself_first(batch):
     assert float(found.detach()) == pytest.approx(float(mean_absolute(made.synthetic(given), given.fixed).detach()), rel=1e-6)
     found.backward()
     assert all(weight.grad is None for weight in made.networks["register"].parameters())
+    assert [turn.trains for turn in made.stages()[2].turns] == [("register",)]
     assert [one.name for one in method().stages()] == ["segment", "register", "joint"]
     assert [one.name for one in method(mode="jsegr", synthesize_rounds=5).stages()] == ["segment", "register", "joint"]
 
