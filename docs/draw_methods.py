@@ -54,7 +54,7 @@ def draw_trainings() -> None:
             panel.axvline(start, color="0.8", linewidth=0.8, zorder=0)
             panel.annotate(f" {stage}", (start, 0.02), xycoords=("data", "axes fraction"), fontsize=8, color="0.4", rotation=90)
         panel.set(title=card.name, xlabel="rounds, all stages", ylabel="Dice, validation part", ylim=(0, 1))
-        panel.legend(loc="center right", bbox_to_anchor=(1, 0.3), fontsize=9)
+        panel.legend(loc="best", fontsize=9)
     _save(figure, "training.png")
 
 
