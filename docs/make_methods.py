@@ -166,8 +166,8 @@ def _few() -> str:
         lines.append(f"| {labelled} | {way} | {len(cells)} | {' | '.join(values)} |")
     lines += [
         "\nNo way of learning both makes the labels better here. With 400 steps the segmenter alone is as good with 5 labelled",
-        "images as with all: what it lacks are steps, not labels, and a warped label that fits by 0.6 to 0.7 teaches it less than",
-        "a drawn one.",
+        "images as with all: what it lacks are steps, not labels; and a warped label that fits by 0.6 to 0.7 teaches it less",
+        "than a drawn one.",
     ]
     not_run = [way for way in FEW if way not in {row["way"] for row in rows}]
     if not_run:
