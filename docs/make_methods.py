@@ -160,6 +160,7 @@ def _few() -> str:
         "| labelled images | way | seeds | segmentation | registration | folds % |",
         "|---|---|---|---|---|---|",
     ]
+    rows.sort(key=lambda row: math.inf if row["labelled"] == "all" else int(row["labelled"]))
     for labelled, way in dict.fromkeys((row["labelled"], row["way"]) for row in rows):
         cells = [row for row in rows if (row["labelled"], row["way"]) == (labelled, way)]
         values = [_spread([float(row[key]) for row in cells if row[key]]) for key in ("segmentation", "registration", "folds")]
