@@ -40,6 +40,9 @@ def export(
     refine: Annotated[
         int | None, typer.Option("--refine", min=0, help="The model's default of refinement steps.", show_default=False)
     ] = None,
+    half_weights: Annotated[
+        bool, typer.Option("--half-weights", help="Keep weights as half-precision numbers: files of half the size.")
+    ] = False,
     output: options.Output = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model of this name in the folder.")] = False,
     json: options.Json = False,
@@ -62,7 +65,7 @@ def export(
         from jrscli.training.details import CARD, read_details
         from jrscli.training.relabel import relabel
 
-        wanted = read_details(details, name=name, refine=refine, source=source)
+        wanted = read_details(details, name=name, refine=refine, half_weights=half_weights or None, source=source)
         folder = output or Path("jrs-out") / "models"
         exporting.refuse_existing(folder, wanted.name, overwrite=overwrite)
         if source.suffix != CARD:

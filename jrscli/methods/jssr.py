@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 
 from jrscli.errors import UsageError
 from jrscli.nn.adversarial import fooling_loss, judge_loss
-from jrscli.nn.overlap import soft_dice
+from jrscli.nn.overlap import cross_entropy, merged_undrawn, soft_dice
 from jrscli.nn.similarity import local_correlation, mean_absolute
 from jrscli.nn.smoothness import diffusion_mean
 from jrscli.nn.unet import conv_block, head
@@ -50,6 +50,8 @@ class Config:
     """λ_reg, of the diffusion of displacements in voxels."""
     anatomy: float = 1.0
     """λ_seg, of both Dice terms."""
+    entropy: float = 0.0
+    """Of the cross entropy of labelled images beside their Dice (0: the paper)."""
     realism: float = 0.02
     """λ_syn, of fooling the judge."""
     segment_rounds: int = 400
@@ -164,7 +166,7 @@ class Judge(nn.Sequential):
 class Jssr(Method):
     """The recipe: ``synthesize``, ``register``, ``segment`` and their ``judge``; without the first and the last in jsegr."""
 
-    departures = ("a", "b", "c", "e", "f", "g")
+    departures = ("a", "b", "c", "e", "f", "g", "h")
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -220,8 +222,8 @@ class Jssr(Method):
         return network(moving, fixed) if self.config.condition == "global" else network(moving)
 
     def segmentation_loss(self, batch: Batch) -> Terms:
-        """The squared Dice of single labelled images, in the contrast of the fixed ones."""
-        return {"supervision": self._overlap(batch.fixed, batch.fixed_labels, batch.classes_present)}
+        """The squared Dice of single labelled images, in the contrast of the fixed ones, and their cross entropy."""
+        return self._supervised(batch.fixed, batch.fixed_labels, batch.classes_present, 1.0)
 
     def synthesis_loss(self, batch: Batch) -> Terms:
         """``l1(G, y)``: F without movement and judge."""
@@ -238,8 +240,8 @@ class Jssr(Method):
         field, terms = self._registered(batch, made)
         moved = warp(self._guess(made), field)
         agreement = soft_dice(moved, self._guess(batch.fixed), background=False, squared=True)
-        supervision = self._overlap(image, target, present)
-        return {**terms, "agreement": self.config.anatomy * agreement, "supervision": self.config.anatomy * supervision}
+        anatomy = self.config.anatomy
+        return {**terms, "agreement": anatomy * agreement, **self._supervised(image, target, present, anatomy)}
 
     def judge_loss(self, batch: Batch) -> Terms:
         """Telling images of the fixed contrast from synthetic ones."""
@@ -263,8 +265,14 @@ class Jssr(Method):
         """S."""
         return self.networks["segment"](image).softmax(1)
 
-    def _overlap(self, image: Tensor, labels: Tensor, present: Tensor) -> Tensor:
-        return soft_dice(self._guess(image), labels, background=False, squared=True, present=present)
+    def _supervised(self, image: Tensor, labels: Tensor, present: Tensor, weight: float) -> dict[str, Tensor]:
+        """``sqDice(S(y_sup), p_sup)``; the squared Dice of a label that is given no voxel has no slope, cross entropy has."""
+        logits = self.networks["segment"](image)
+        dice = soft_dice(logits.softmax(1), labels, background=False, squared=True, present=present)
+        if not self.config.entropy:
+            return {"supervision": weight * dice}
+        entropy = cross_entropy(*merged_undrawn(logits, labels, present))
+        return {"supervision": weight * dice, "entropy": weight * self.config.entropy * entropy}
 
 
 METHOD = Jssr

@@ -35,6 +35,8 @@ class Config:
     """Axes of the grid."""
     widths: tuple[int, ...] = (24, 40, 64, 64)
     """Channels at 1/2, 1/4, 1/8 … of the resolution."""
+    fine: int = 0
+    """Channels at the full resolution, where the features meet the image once more before the logits (0: none)."""
     flat: int = 0
     """So many halvings, the finest ones, leave the last axis as it is: for slices much thicker than their pixels are wide."""
     similarity: float = 0.3
@@ -62,6 +64,7 @@ class Backbone(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.config = config
         dims, first = config.dims, config.widths[0]
         conv: Any = {2: nn.Conv2d, 3: nn.Conv3d}[dims]
         up: Any = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[dims]
@@ -71,11 +74,36 @@ class Backbone(nn.Module):
         widths = [(width, width) for width in config.widths]
         flat = max(config.flat - 1, 0)
         self.features = UNet(first, widths, widths[-2::-1], dims=dims, norm="instance", slope=0.1, flat=flat)
-        self.logits = up(first, config.classes, size, stride=stride, padding=1)
+        self.logits = up(first, config.classes + config.fine, size, stride=stride, padding=1)
+        if config.fine:
+            self.finest = Finest(config)
 
     def forward(self, image: Float[Tensor, "b c *grid"]) -> list[Tensor]:
         """Decoder features, coarsest first."""
         return self.features.climb(self.features.pyramid(self.stem(image)))
+
+    def labelled(self, image: Float[Tensor, "b c *grid"], features: Sequence[Tensor]) -> Float[Tensor, "b classes *grid"]:
+        """Logits of an image whose features are at hand."""
+        enlarged = self.logits(features[-1])
+        return enlarged[:, : self.config.classes] + self.finest(image, enlarged) if self.config.fine else enlarged
+
+
+class Finest(nn.Module):
+    """The level of full resolution: the image itself beside what comes from below, for what is thinner than voxels there.
+
+    Nothing is normalised: what it adds to the logits has to grow fast where nearly everything is background.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width, classes, dims = config.fine, config.classes, config.dims
+        self.seen = conv_block(config.channels, width, dims=dims, slope=0.1)
+        self.joined = conv_block(2 * width + classes, width, dims=dims, slope=0.1)
+        self.last = head(width, classes, dims=dims)
+
+    def forward(self, image: Float[Tensor, "b c *grid"], below: Float[Tensor, "b w *grid"]) -> Float[Tensor, "b classes *grid"]:
+        """What is added to the logits."""
+        return self.last(self.joined(torch.cat([self.seen(image), below], dim=1)))
 
 
 class Matcher(nn.Module):
@@ -137,7 +165,7 @@ class Segment(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b classes *grid"]:
         """Logits, background first."""
-        return self.backbone.logits(self.backbone(image)[-1])
+        return self.backbone.labelled(image, self.backbone(image))
 
 
 class Siamese(Method):
@@ -199,7 +227,7 @@ class Siamese(Method):
             overlap = soft_dice(warp(swapped, field[pairs]), labels[pairs], background=False, present=present[pairs])
             terms["overlap"] = c.overlap * overlap
         if bool(known.any()):
-            logits = self._segment[0].backbone.logits(features[-1])
+            logits = self._segment[0].backbone.labelled(images, features)
             terms |= self._supervision(logits[known], labels[known], present[known])
         return terms
 

@@ -26,7 +26,8 @@ class Details:
     refine: steps of refinement where none are asked for. cropped: whether images are larger than the grid and are used cropped
     to it, as they were in training; in place of what the training images gave. finish, fusion, agreement: as in a card,
     chosen on validation. largest: of the grid of a model that sees crops, in place of what the training images gave.
-    demonstration: the model shows a method and is never chosen by itself.
+    demonstration: the model shows a method and is never chosen by itself. half_weights: weights are rounded to half-precision
+    numbers and kept as such, in files of half the size; they are used in single precision.
     """
 
     name: str
@@ -45,13 +46,19 @@ class Details:
     config: str = ""
     date: str = ""
     demonstration: bool = False
+    half_weights: bool = False
 
     def __post_init__(self) -> None:
         need(self.largest is None or min(self.largest) > 0, "largest must be positive")
 
 
 def read_details(
-    path: Path | None, *, name: str | None = None, refine: int | None = None, source: Path | str | None = None
+    path: Path | None,
+    *,
+    name: str | None = None,
+    refine: int | None = None,
+    half_weights: bool | None = None,
+    source: Path | str | None = None,
 ) -> Details:
     """The details in a YAML file (or none), with what is given besides; without a name the checkpoint's method is the name,
     or that of the model whose card ``source`` is.
@@ -62,7 +69,8 @@ def read_details(
     try:
         if path is not None:
             found = load(path.read_bytes())
-        given = {key: value for key, value in (("name", name), ("refine", refine)) if value is not None}
+        options = {"name": name, "refine": refine, "half_weights": half_weights}
+        given = {key: value for key, value in options.items() if value is not None}
         merged = {**found, **given} if isinstance(found, dict) else found
         if isinstance(merged, dict) and "name" not in merged and source is not None:
             path_of = Path(source)

@@ -24,6 +24,7 @@ from jrscli.training import checkpoint
 from jrscli.training.agreement import compare, golden_by_torch
 from jrscli.training.cases import DataList
 from jrscli.training.details import Details
+from jrscli.training.half import kept_as_half, rounded
 from jrscli.training.onnx_graph import onnx_bytes
 from jrscli.training.run import build_method
 from jrscli.training.segmenter import SEGMENT, Segmenter, Wanted, segmenter_of
@@ -96,7 +97,10 @@ def export_method(
     Raises what `export` raises.
     """
     files: dict[str, bytes] = {}
-    made = {graph.name: graph for graph in method.graphs()}
+    # what torch computes, and ONNX is compared with, is what is kept
+    made = {graph.name: rounded(graph) if details.half_weights else graph for graph in method.graphs()}
+    if segmenter is not None and details.half_weights:
+        segmenter = dataclasses.replace(segmenter, graph=rounded(segmenter.graph))
     try:
         history = trained(method, data, details, seed, simulation or {})
         if segmenter is not None:
@@ -136,7 +140,8 @@ def _graph(graph: Graph, method: Method, data: DataList, details: Details, files
     dynamic = graph.multiple or (method.multiple if method.dynamic else None)
     file = f"{details.name}-{graph.name}.onnx"
     need(bool(cards.NAME.fullmatch(details.name)), f"name {details.name!r}: small letters, digits and hyphens only")
-    content = files[graph.name] = onnx_bytes(graph, [spec.channels for spec in inputs.values()], shape, dynamic)
+    content = onnx_bytes(graph, [spec.channels for spec in inputs.values()], shape, dynamic)
+    content = files[graph.name] = kept_as_half(content) if details.half_weights else content
     outputs = {role: _output(role, graph, data) for role in graph.outputs}
     return cards.Graph(file=file, sha256=hashlib.sha256(content).hexdigest(), inputs=inputs, outputs=outputs)
 

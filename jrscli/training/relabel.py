@@ -14,6 +14,7 @@ from jrscli.runtime.store import Model, read_model
 from jrscli.training.agreement import golden_by_torch
 from jrscli.training.details import Details
 from jrscli.training.export import segmenter_graph, trained, written
+from jrscli.training.half import rounded
 from jrscli.training.run import build_method
 from jrscli.training.segmenter import SEGMENT, Segmenter, Wanted, segmenter_of
 
@@ -37,6 +38,8 @@ def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str)
     licence = "" if details.licence else card.licence
     other = segmenter_of(segmenter, Wanted(card.labels, register.inputs["fixed"], card.grid, licence))
     other.method.dynamic = other.method.dynamic if other.own_grid else not card.grid.is_static
+    if details.half_weights:
+        other = dataclasses.replace(other, graph=rounded(other.graph))
     kept = {name: graph for name, graph in card.graphs.items() if name != SEGMENT}
     files = {name: model.graph_file(name)[0] for name in kept}
     on_model = dataclasses.replace(other.data, grid=card.grid)

@@ -79,6 +79,10 @@ def test_from_a_folder_of_images_to_a_model(folder, tmp_path):
     found = Session(model, "segment", "cpu").run({"image": np.zeros((1, 1, 16, 16, 16), np.float32)})
     assert found["logits"].shape == (1, 2, 16, 16, 16)
 
+    assert run("export", tmp_path / "run", "--name", "half", "--half-weights", "-o", tmp_path / "models")[0] == 0
+    sizes = [(tmp_path / f"models/{name}-segment.onnx").stat().st_size for name in ("blocks", "half")]
+    assert sizes[1] < sizes[0]
+
     other = ["--set", "segment_rounds=2", "--seed", 1, "-o", tmp_path / "other", "--threads", 1]
     assert run("train", "siamese", folder / "data.yaml", *QUICK, *other)[0] == 0
     code, out, _ = run("export", model.path, "--segmenter", tmp_path / "other", "-o", tmp_path / "relabelled")

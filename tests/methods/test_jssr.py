@@ -94,6 +94,24 @@ def test_supervision_knows_only_the_labelled_image(batch):
         made.joint_loss(batch())
 
 
+def test_a_label_that_is_never_found_is_felt_by_the_cross_entropy(batch):
+    """The squared Dice of a label without a voxel has no slope; labels that nobody drew are no part of either."""
+    made, given = method(entropy=2.0).train(), batch()
+    last = made.networks["segment"].last
+    torch.nn.init.zeros_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(torch.tensor([0.0, 0.0, -15.0]))
+    slopes = {}
+    for name, value in made.segmentation_loss(given).items():
+        (slope,) = torch.autograd.grad(value, last.bias, retain_graph=True)
+        slopes[name] = abs(float(slope[2]))
+    assert slopes["entropy"] > 1e-2 > 1e-4 > slopes["supervision"]
+    assert set(made.joint_loss(mixed(given))) - set(method().joint_loss(mixed(given))) == {"entropy"}
+    undrawn = replace(given, classes_present=torch.tensor([[True, False]]))
+    (slope,) = torch.autograd.grad(made.segmentation_loss(undrawn)["entropy"], last.bias)
+    assert abs(float(slope[2])) < 1e-4
+
+
 def test_without_synthesis_the_graphs_take_the_same_roles(batch):
     whole, cheap = method(), method(mode="jsegr")
     for name in ("register", "segment"):

@@ -10,10 +10,10 @@ from jrscli.methods import siamese
 SHAPE = (16, 16, 16)
 
 
-@pytest.fixture(scope="module", params=[0, 2], ids=["cubes", "thick slices"])
+@pytest.fixture(scope="module", params=[{}, {"flat": 2}, {"fine": 3}], ids=["cubes", "thick slices", "full resolution"])
 def method(request):
     torch.manual_seed(0)
-    return siamese.Siamese(siamese.Config(widths=(4, 6, 8), flat=request.param))
+    return siamese.Siamese(siamese.Config(widths=(4, 6, 8), **request.param))
 
 
 def test_swapped_images_turn_the_velocity_round(method, batch):
@@ -30,6 +30,21 @@ def test_thick_slices_are_not_halved_before_the_others(batch):
     levels = backbone.features.pyramid(backbone.stem(batch().fixed))
     assert [tuple(level.shape[2:]) for level in levels] == [(8, 8, 16), (4, 4, 16), (2, 2, 8)]
     assert backbone.logits(backbone(batch().fixed)[-1]).shape[2:] == SHAPE
+
+
+def test_full_resolution_sees_single_voxels():
+    """Of the image itself, where the features below say nothing: moved by one voxel, its logits move by one."""
+    torch.manual_seed(0)
+    backbone = siamese.Backbone(siamese.Config(widths=(4, 6, 8), fine=3))
+    torch.nn.init.zeros_(backbone.logits.weight)
+    image = torch.zeros(1, 1, *SHAPE)
+    image[..., 5:9, 5:9, 5:9] = torch.rand(4, 4, 4)
+    with torch.no_grad():
+        one, other = (backbone.labelled(x, backbone(x)) for x in (image, image.roll(1, 2)))
+    assert one.shape == (1, 3, *SHAPE)
+    assert float(one.std()) > 0
+    inside = (..., slice(3, 13), slice(3, 13), slice(3, 13))  # padding is seen at the borders
+    assert torch.allclose(one.roll(1, 2)[inside], other[inside], atol=1e-5)
 
 
 def test_swapped_images_cost_the_same(method, batch):
