@@ -59,7 +59,11 @@ SMOOTH = "smooth"
 """The graph whose one smooth field stands in where labels that compose a field are empty or doubtful."""
 SYNTHESIS = "synthesize"
 """The graph whose ``synthetic`` image takes the place of the moving one in all that follows."""
-GRAPHS = ("register", "segment", "joint", "step", "synthesize", "transform", "align", "smooth")
+SEGMENT = "segment"
+"""The graph that labels one image."""
+SECOND = "second_segment"
+"""Another graph that labels one image: the mean of its maps and those of `SEGMENT` counts, label by label."""
+GRAPHS = ("register", SEGMENT, SECOND, "joint", "step", "synthesize", "transform", "align", "smooth")
 """What the graphs of a model may be called."""
 
 

@@ -17,7 +17,7 @@ def export(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A checkpoint, or the folder that jrs train wrote; with --segmenter also the card of a model.",
+            help="A checkpoint, or the folder that jrs train wrote; with a segmenter also the card of a model.",
             show_default=False,
         ),
     ],
@@ -34,6 +34,15 @@ def export(
             "--segmenter",
             metavar="CHECKPOINT",
             help="Another training, of any recipe, whose network labels the images.",
+            show_default=False,
+        ),
+    ] = None,
+    second: Annotated[
+        Path | None,
+        typer.Option(
+            "--second-segmenter",
+            metavar="CHECKPOINT",
+            help="One more training that labels the images: the mean of both counts (or second_share of --card).",
             show_default=False,
         ),
     ] = None,
@@ -61,6 +70,7 @@ def export(
       jrs export models/my-model.yaml --segmenter runs/labels --card details.yaml
     """
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
+        from jrscli.roles import SECOND, SEGMENT
         from jrscli.training import export as exporting
         from jrscli.training.details import CARD, read_details
         from jrscli.training.relabel import relabel
@@ -68,15 +78,23 @@ def export(
         wanted = read_details(details, name=name, refine=refine, half_weights=half_weights or None, source=source)
         folder = output or Path("jrs-out") / "models"
         exporting.refuse_existing(folder, wanted.name, overwrite=overwrite)
+        others = {name: file for name, file in ((SEGMENT, segmenter), (SECOND, second)) if file is not None}
         if source.suffix != CARD:
-            model = exporting.export(source, folder, wanted, segmenter)
-        elif segmenter is not None:
-            model = relabel(source, folder, wanted, segmenter)
+            model = exporting.export(source, folder, wanted, others)
+        elif len(others) == 1:
+            ((graph_name, file),) = others.items()
+            model = relabel(source, folder, wanted, file, graph_name)
+        elif others:
+            raise UsageError(
+                "a finished model gets one segmenter at a time",
+                code="usage.combination",
+                hint="give --segmenter first, and --second-segmenter to the model that it makes",
+            )
         else:
             raise UsageError(
                 f"{source.name} is a model already",
                 code="usage.combination",
-                hint="give --segmenter CHECKPOINT, or a checkpoint",
+                hint="give --segmenter or --second-segmenter CHECKPOINT, or a checkpoint",
             )
         talk.output("card", model.path)
         for graph in model.card.graphs.values():

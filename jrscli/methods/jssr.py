@@ -196,7 +196,7 @@ class Jssr(Method):
         every = Turn((*movers, "segment"), self.joint_loss, rate=c.register_rate, rates=rates)
         return [
             Stage("segment", (alone,), c.segment_rounds, batches="labelled", decay=(0.7,)),
-            *([Stage("synthesize", (making,), c.synthesize_rounds, decay=(0.7,))] if by_itself else []),
+            *([Stage("synthesize", (making,), c.synthesize_rounds, cosine=True)] if by_itself else []),
             Stage("register", (following,) if by_itself else (moving, *judge), c.register_rounds, decay=(0.7,)),
             Stage("joint", (every, *judge), c.joint_rounds, batches="mixed", decay=(0.7,)),
         ]

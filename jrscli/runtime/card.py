@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jrscli.errors import ModelError
-from jrscli.roles import FIELDS, GRAPHS, INPUTS, LOGITS, ON_MAPS
+from jrscli.roles import FIELDS, GRAPHS, INPUTS, LOGITS, ON_MAPS, SECOND, SEGMENT
 from jrscli.runtime.card_graph import Field, Graph, Grid, Input, Output, Window
 from jrscli.runtime.card_record import File, Golden, Score, Scores, Statistics, Trained
 from jrscli.runtime.plain import PlainError, build, need, plain
@@ -39,6 +39,7 @@ class Card:
     finish: whether the pair optimiser, after these steps if any, goes on on the images' own grid, finer than the network's.
     fusion: where a contour was carried, too: how much of the fused one is the model's, by label, 0 … 1; midway for the others.
     agreement: the Dice of the model's and a carried contour from which on the carried one is taken for right, by label.
+    second_share: how much of the maps is that of the second graph that labels images, by label, 0 … 1; half for the others.
     departures: letters of the documented decisions that differ from the paper. scores: by data set.
     use: begins with "research use, not a medical device".
     """
@@ -64,6 +65,7 @@ class Card:
     finish: bool = False
     fusion: Mapping[str, float] = dataclasses.field(default_factory=dict)
     agreement: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    second_share: Mapping[str, float] = dataclasses.field(default_factory=dict)
     departures: tuple[str, ...] = ()
     simulated_training: bool = False
     trained: Trained | None = None
@@ -94,6 +96,10 @@ class Card:
         need(all(0 <= share <= 1 for share in self.fusion.values()), "the shares of fusion are 0 … 1")
         need(not set(self.agreement) - foreground, "agreement names something that is no label")
         need(all(0 <= least <= 1 for least in self.agreement.values()), "the limits of agreement are 0 … 1")
+        need(not set(self.second_share) - foreground, "second_share names something that is no label")
+        need(all(0 <= share <= 1 for share in self.second_share.values()), "the shares of second_share are 0 … 1")
+        need(not self.second_share or SECOND in self.graphs, f"second_share needs the graph {SECOND}")
+        need(SECOND not in self.graphs or SEGMENT in self.graphs, f"the graph {SECOND} needs the graph segment beside it")
         need(self.use.startswith(USE), f"use must begin with: {USE}")
         need(0 <= self.clean_up <= 1, "clean_up is 0 … 1")
         need(self.iterations >= 1 and self.refine >= 0, "iterations is at least 1, refine at least 0")

@@ -10,13 +10,13 @@ from jaxtyping import Float32
 
 from jrscli.errors import InputError, ModelError, UsageError
 from jrscli.progress import Progress, silent
-from jrscli.roles import FIELDS, INPUTS, ON_MAPS, SMOOTH, SYNTHESIS
+from jrscli.roles import FIELDS, INPUTS, ON_MAPS, SECOND, SMOOTH, SYNTHESIS
 from jrscli.runtime.card import Input
 from jrscli.runtime.context import Pass, in_context, with_background
 from jrscli.runtime.field import displacement, inverse_of
 from jrscli.runtime.pair import Pair, PairField, letters_of, pair_up
 from jrscli.runtime.prepare import mass_centre, network_grid, prepared, prepared_labels
-from jrscli.runtime.probabilities import Probabilities, softmax
+from jrscli.runtime.probabilities import Probabilities, mixed, softmax
 from jrscli.runtime.runner import Runner
 from jrscli.runtime.store import Model
 from jrscli.runtime.template import read_template
@@ -71,6 +71,16 @@ class Predictor:
         return next((name for name, graph in graphs if "logits" in graph.outputs and "hidden" not in graph.inputs), None)
 
     @cached_property
+    def _segmenters(self) -> tuple[str, ...]:
+        """The graphs that label one image, of which the one with the smallest voxels decides where their maps lie."""
+
+        def voxel(name: str) -> float:
+            return float(np.prod(self.card.grid_of(name).spacing_mm or (1.0, 1.0, 1.0)))
+
+        both = (self.segmenting, SECOND) if SECOND in self.card.graphs else (self.segmenting,)
+        return tuple(sorted(filter(None, both), key=voxel))
+
+    @cached_property
     def remembers(self) -> bool:
         """Whether the graph that registers is run over a sequence, handing on a state from frame to frame."""
         return "hidden" in self.card.graphs[self._registering()].inputs
@@ -83,13 +93,22 @@ class Predictor:
     def segment(self, image: Volume, *, grid: Geometry | None = None, progress: Progress = silent) -> Probabilities:
         """Where the labels probably are in the image, on the network's grid for it, or on ``grid``.
 
-        A graph with a grid of its own looks at the image on that, and its maps are brought to ``grid``.
+        A graph with a grid of its own looks at the image on that, and its maps are brought to ``grid``. Where two graphs label
+        images, the maps are both of theirs, label by label in the shares of the card.
 
         Raises ModelError `model.task` for a model that labels nothing, InputError `role.missing`.
         """
-        name = self.segmenting
-        if name is None:
+        if self.segmenting is None:
             raise ModelError(f"{self.model.title} does not segment single images", code="model.task", hint=_LIST)
+        first, *others = self._segmenters
+        found = self._maps(first, image, grid, progress)
+        for name in others:
+            share = [self.card.second_share.get(label, 0.5) for label in self.card.labels]
+            found = mixed(found, self._maps(name, image, grid, progress), share if name == SECOND else [1 - s for s in share])
+        return found
+
+    def _maps(self, name: str, image: Volume, grid: Geometry | None, progress: Progress) -> Probabilities:
+        """What one graph says."""
         (role, spec), *others = self.card.graphs[name].inputs.items()
         if others and not self.card.regions_mm:
             raise self._missing(others[0][0])

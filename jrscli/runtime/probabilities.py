@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from jrscli.runtime.prepare import on_grid
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.transform import Transform
 from jrscli.spatial.volume import LabelMap, Volume
+
+LEAST = 1e-6
+"""Of the background, so that a sum of maps is never nothing."""
 
 
 def softmax(logits: Float32[np.ndarray, "c i j k"]) -> Float32[np.ndarray, "c i j k"]:
@@ -53,3 +57,11 @@ class Probabilities:
         winner = self.array.argmax(axis=0)
         found = {name: self.array[n][winner == n] for n, name in enumerate(self.names) if n}
         return {name: round(float(values.mean()), 4) for name, values in found.items() if values.size}
+
+
+def mixed(one: Probabilities, other: Probabilities, shares: Sequence[float]) -> Probabilities:
+    """Both, on the grid of the first: ``(1 − s) one + s other`` with a share s for each label, so that they add up to one."""
+    weight = np.array(shares, np.float32).reshape(-1, 1, 1, 1)
+    maps = (1 - weight) * one.array + weight * other.on(one.geometry).array
+    maps[0] += LEAST  # where each of them sees only what the other one decides, nothing is left
+    return Probabilities(maps / maps.sum(axis=0, keepdims=True), one.geometry, one.names)

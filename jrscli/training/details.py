@@ -24,8 +24,8 @@ class Details:
 
     volumes_cc: as in a card, in place of what the training images gave. scores: as in a card, filled in by who measured them.
     refine: steps of refinement where none are asked for. cropped: whether images are larger than the grid and are used cropped
-    to it, as they were in training; in place of what the training images gave. finish, fusion, agreement: as in a card,
-    chosen on validation. largest: of the grid of a model that sees crops, in place of what the training images gave.
+    to it, as they were in training; in place of what the training images gave. finish, fusion, agreement, second_share: as in
+    a card, chosen on validation. largest: of the grid of a model that sees crops, in place of what the training images gave.
     demonstration: the model shows a method and is never chosen by itself. half_weights: weights are rounded to half-precision
     numbers and kept as such, in files of half the size; they are used in single precision.
     """
@@ -39,6 +39,7 @@ class Details:
     finish: bool = False
     fusion: Mapping[str, float] = dataclasses.field(default_factory=dict)
     agreement: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    second_share: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cite: str = ""
     limits: tuple[str, ...] = ()
     volumes_cc: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from jrscli.errors import ModelError, WriteError
 from jrscli.recipe import Graph, Method
-from jrscli.roles import FIELDS, INPUTS, LOGITS, ON_MAPS, OUTPUTS, SYNTHESIS
+from jrscli.roles import FIELDS, INPUTS, LOGITS, ON_MAPS, OUTPUTS, SECOND, SYNTHESIS
 from jrscli.runtime import card as cards
 from jrscli.runtime.plain import PlainError, build, need
 from jrscli.runtime.store import Model, read_model
@@ -27,7 +27,7 @@ from jrscli.training.details import Details
 from jrscli.training.half import kept_as_half, rounded
 from jrscli.training.onnx_graph import onnx_bytes
 from jrscli.training.run import build_method
-from jrscli.training.segmenter import SEGMENT, Segmenter, Wanted, segmenter_of
+from jrscli.training.segmenter import Segmenter, Wanted, segmenter_of
 from jrscli.training.template import Template
 
 GOLDEN_SEED = 7
@@ -43,11 +43,13 @@ def refuse_existing(folder: Path, name: str, *, overwrite: bool) -> None:
         )
 
 
-def export(source: Path | str, folder: Path | str, details: Details, segmenter: Path | str | None = None) -> Model:
+def export(
+    source: Path | str, folder: Path | str, details: Details, segmenters: Mapping[str, Path | str] | None = None
+) -> Model:
     """Write the graphs and the card of a trained method into a folder; nothing is left there where a check fails.
 
     source: a checkpoint of `jrs train`, or the folder with it; of a stage that is not finished its best weights so far count.
-    segmenter: another one, whose graph labels images in place of its own.
+    segmenters: others, whose graphs label images in place of its own (`SEGMENT`) or besides (`SECOND`).
 
     Raises ModelError `checkpoint.missing`, `checkpoint.unreadable`, `export.failed`, `export.differs`, `export.segmenter`,
     `card.invalid`.
@@ -76,7 +78,7 @@ def export(source: Path | str, folder: Path | str, details: Details, segmenter: 
         seed=int(settings["seed"]),
         simulation={key: settings[key] for key in SIMULATIONS if key in settings},
         template=_template_of(content.get("template")),
-        segmenter=None if segmenter is None else segmenter_of(segmenter, wanted),
+        segmenters=[segmenter_of(file, wanted, name) for name, file in (segmenters or {}).items()],
     )
 
 
@@ -90,7 +92,7 @@ def export_method(
     seed: int,
     simulation: Mapping[str, Mapping[str, Any]] | None = None,
     template: Template | None = None,
-    segmenter: Segmenter | None = None,
+    segmenters: Sequence[Segmenter] = (),
 ) -> Model:
     """The same for a method in memory. simulation: the settings ``cycle``, ``fraction`` and ``contrast`` of its training.
 
@@ -99,21 +101,16 @@ def export_method(
     files: dict[str, bytes] = {}
     # what torch computes, and ONNX is compared with, is what is kept
     made = {graph.name: rounded(graph) if details.half_weights else graph for graph in method.graphs()}
-    if segmenter is not None and details.half_weights:
-        segmenter = dataclasses.replace(segmenter, graph=rounded(segmenter.graph))
+    if details.half_weights:
+        segmenters = [dataclasses.replace(one, graph=rounded(one.graph)) for one in segmenters]
+    others = {one.graph.name: one for one in segmenters}
     try:
         history = trained(method, data, details, seed, simulation or {})
-        if segmenter is not None:
-            made[SEGMENT] = segmenter.graph
-            other = trained(segmenter.method, segmenter.data, details, seed, segmenter.content["settings"])
-            simulated = {**history.simulation, **other.simulation}
-            history = dataclasses.replace(history, simulation=simulated, segmenter=segmenter.words)
-        graphs = {
-            graph.name: segmenter_graph(segmenter, method, data, details, files)
-            if segmenter is not None and graph is segmenter.graph
-            else _graph(graph, method, data, details, files)
-            for graph in made.values()
-        }
+        graphs = {name: _graph(graph, method, data, details, files) for name, graph in made.items() if name not in others}
+        for name, one in others.items():
+            made[name], graphs[name] = one.graph, segmenter_graph(one, method, data, details, files)
+            other = trained(one.method, one.data, details, seed, one.content["settings"])
+            history = with_segmenter(history, one, other.simulation)
         card = _card(graphs, method, data, details, method_name, history)
     except PlainError as error:
         raise ModelError(f"no card can be made: {error}", code="card.invalid", hint="see jrs export --help") from None
@@ -188,6 +185,7 @@ def _card(
         finish=details.finish,
         fusion=details.fusion,
         agreement=details.agreement,
+        second_share=details.second_share,
         departures=method.departures,
         simulated_training=data.simulated or bool(history.simulation),
         trained=history,
@@ -269,6 +267,14 @@ def trained(
     simulation = {name: value for part in used for name, value in _numbers(part, settings.get(part, {}))}
     simulation |= data.simulate.parameters() if data.simulate else {}
     return cards.Trained(data.name, data.licence, "train", seed, details.config, f"jrscli {__version__}", date, simulation)
+
+
+def with_segmenter(history: cards.Trained, segmenter: Segmenter, simulation: Mapping[str, float]) -> cards.Trained:
+    """The same of a model that is labelled by somebody else, or by a second one too."""
+    words = segmenter.words
+    if segmenter.graph.name == SECOND:
+        words = "; ".join(filter(None, (history.segmenter, f"a second one: {words}")))
+    return dataclasses.replace(history, simulation={**history.simulation, **simulation}, segmenter=words)
 
 
 def _numbers(part: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -7,20 +7,22 @@ from pathlib import Path
 
 from jrscli import methods
 from jrscli.errors import ModelError
-from jrscli.roles import FIELDS, SYNTHESIS
+from jrscli.roles import FIELDS, SEGMENT, SYNTHESIS
 from jrscli.runtime import card as cards
 from jrscli.runtime.plain import PlainError
 from jrscli.runtime.store import Model, read_model
 from jrscli.training.agreement import golden_by_torch
 from jrscli.training.details import Details
-from jrscli.training.export import segmenter_graph, trained, written
+from jrscli.training.export import segmenter_graph, trained, with_segmenter, written
 from jrscli.training.half import rounded
 from jrscli.training.run import build_method
-from jrscli.training.segmenter import SEGMENT, Segmenter, Wanted, segmenter_of
+from jrscli.training.segmenter import Segmenter, Wanted, segmenter_of
 
 
-def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str) -> Model:
+def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str, name: str = SEGMENT) -> Model:
     """Write the model of the card ``source`` into a folder, its images labelled by the network of a checkpoint.
+
+    name: `SEGMENT` for one in place of its own, `SECOND` for one besides.
 
     details: of the new card; what they leave out (grid, volumes, licence, simulation) stays as the model has it.
 
@@ -36,17 +38,17 @@ def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str)
             hint="give a model that registers two images",
         )
     licence = "" if details.licence else card.licence
-    other = segmenter_of(segmenter, Wanted(card.labels, register.inputs["fixed"], card.grid, licence))
+    other = segmenter_of(segmenter, Wanted(card.labels, register.inputs["fixed"], card.grid, licence), name)
     other.method.dynamic = other.method.dynamic if other.own_grid else not card.grid.is_static
     if details.half_weights:
         other = dataclasses.replace(other, graph=rounded(other.graph))
-    kept = {name: graph for name, graph in card.graphs.items() if name != SEGMENT}
-    files = {name: model.graph_file(name)[0] for name in kept}
+    kept = {key: graph for key, graph in card.graphs.items() if key != name}
+    files = {key: model.graph_file(key)[0] for key in kept}
     on_model = dataclasses.replace(other.data, grid=card.grid)
     try:
-        graphs = {name: dataclasses.replace(graph, file=f"{details.name}-{name}.onnx") for name, graph in kept.items()}
-        graphs[SEGMENT] = segmenter_graph(other, other.method, on_model, details, files)
-        expected = {**card.golden.expected, SEGMENT: dict.fromkeys(graphs[SEGMENT].outputs, cards.Statistics(0, 0, 0, 0))}
+        graphs = {key: dataclasses.replace(graph, file=f"{details.name}-{key}.onnx") for key, graph in kept.items()}
+        graphs[name] = segmenter_graph(other, other.method, on_model, details, files)
+        expected = {**card.golden.expected, name: dict.fromkeys(graphs[name].outputs, cards.Statistics(0, 0, 0, 0))}
         use = cards.DEMONSTRATION if details.demonstration else cards.USE
         history = card.trained and _trained(card.trained, card.method, other, details)
         new = dataclasses.replace(
@@ -64,6 +66,7 @@ def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str)
             finish=details.finish,
             fusion=details.fusion,
             agreement=details.agreement,
+            second_share=details.second_share,
             trained=history,
             scores=details.scores,
             limits=details.limits,
@@ -81,6 +84,5 @@ def _trained(was: cards.Trained, method: str, segmenter: Segmenter, details: Det
     own = not stages or any(stage.batches == "sequences" for stage in stages)
     kept = {key: value for key, value in was.simulation.items() if own or not key.startswith("cycle.")}
     made = trained(segmenter.method, segmenter.data, details, was.seed, segmenter.content["settings"])
-    return dataclasses.replace(
-        was, simulation={**kept, **made.simulation}, segmenter=segmenter.words, version=made.version, date=made.date
-    )
+    new = dataclasses.replace(was, simulation=kept, version=made.version, date=made.date)
+    return with_segmenter(new, segmenter, made.simulation)

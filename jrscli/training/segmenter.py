@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jrscli.errors import ModelError
 from jrscli.recipe import Graph, Method
+from jrscli.roles import SEGMENT
 from jrscli.runtime.card import Grid, Input
 from jrscli.runtime.plain import PlainError, build
 from jrscli.training import checkpoint
 from jrscli.training.cases import DataList
 from jrscli.training.run import build_method
-
-SEGMENT = "segment"
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,10 @@ class Wanted:
     licence: str = ""
 
 
-def segmenter_of(source: Path | str, model: Wanted) -> Segmenter:
+def segmenter_of(source: Path | str, model: Wanted, name: str = SEGMENT) -> Segmenter:
     """The graph that labels an image, of a checkpoint of whatever recipe; one for slices labels them as they were taken.
 
-    model: whose labels and grey values must be those of the other training.
+    model: whose labels and grey values must be those of the other training. name: of the graph in the model.
 
     Raises ModelError `export.segmenter` and the codes of `checkpoint.load`.
     """
@@ -80,7 +79,7 @@ def segmenter_of(source: Path | str, model: Wanted) -> Segmenter:
     own_grid = any(getattr(other.grid, key) != getattr(model.grid, key) for key in ("dims", "spacing_mm", "orientation"))
     if own_grid and content.get("cropped", False):
         method.dynamic = False
-    return Segmenter(graph, method, other, content, own_grid)
+    return Segmenter(replace(graph, name=name), method, other, content, own_grid)
 
 
 def _unfit(why: str) -> ModelError:

@@ -90,6 +90,11 @@ def test_from_a_folder_of_images_to_a_model(folder, tmp_path):
     again = find_model(tmp_path / "relabelled/blocks.yaml")
     assert again.card.graphs["register"].sha256 == model.card.graphs["register"].sha256
     assert again.card.graphs["segment"].sha256 != model.card.graphs["segment"].sha256
+    second = ["--second-segmenter", tmp_path / "other"]
+    assert run("export", model.path, *second, "-o", tmp_path / "both")[0] == 0
+    assert "second_segment" in find_model(tmp_path / "both/blocks.yaml").card.graphs
+    with pytest.raises(JrsError, match="one segmenter at a time"):
+        run("export", model.path, *second, "--segmenter", tmp_path / "other", "-o", tmp_path / "nothing")
     with pytest.raises(JrsError, match="a model already") as caught:
         run("export", model.path, "-o", tmp_path / "nothing")
     assert "--segmenter" in caught.value.hint

@@ -33,6 +33,27 @@ def test_a_card_comes_back_as_it_was_written(card, tmp_path):
     assert Card.read(tmp_path / "tiny.yaml") == full
 
 
+def test_a_second_segmenter_needs_a_first_one_and_shares_need_a_second(card):
+    second = {**card.graphs, "second_segment": card.graphs["segment"]}
+    golden = dataclasses.replace(
+        card.golden, expected={**card.golden.expected, "second_segment": card.golden.expected["segment"]}
+    )
+    both = dataclasses.replace(card, graphs=second, golden=golden, second_share={"level-1": 1.0})
+    assert both.second_share == {"level-1": 1.0}
+    for changes in (
+        {"second_share": {"level-9": 1.0}},
+        {"second_share": {"level-1": 1.5}},
+        {"graphs": card.graphs, "golden": card.golden},
+        {"graphs": _without_first(second), "golden": dataclasses.replace(golden, expected=_without_first(golden.expected))},
+    ):
+        with pytest.raises(PlainError, match="second"):
+            dataclasses.replace(both, **changes)
+
+
+def _without_first(found):
+    return {name: value for name, value in found.items() if name != "segment"}
+
+
 def refusal(text: str) -> ModelError:
     with pytest.raises(ModelError) as caught:
         parse(text.encode(), "tiny.yaml")

@@ -9,7 +9,7 @@ from jrscli.errors import ExitCode, InputError, ModelError
 from jrscli.runtime.card import Field, Grid, Input, Window
 from jrscli.runtime.pair import letters_of
 from jrscli.runtime.predict import Predictor, doubt
-from jrscli.runtime.probabilities import Probabilities, softmax
+from jrscli.runtime.probabilities import Probabilities, mixed, softmax
 from jrscli.runtime.store import read_model
 from jrscli.spatial.affine import AffineTransform
 from jrscli.spatial.geometry import Geometry
@@ -105,6 +105,20 @@ def test_softmax_does_not_overflow_and_confidence_is_of_what_wins():
     maps = softmax(logits)
     assert maps.sum(axis=0).ravel().tolist() == [1, 1]
     assert Probabilities(maps, Geometry((2, 1, 1), np.eye(4)), ("background", "organ")).confidence() == {"organ": 1.0}
+
+
+def test_maps_of_two_segmenters_add_up_to_one_whatever_the_shares(blob, oblique):
+    """Also where each is sure of a label that is the other's to decide."""
+    maps = np.zeros((2, 3, 2, 2, 2), np.float32)
+    maps[0, 1], maps[1, 2] = 1, 1
+    maps[:, :, 0] = np.array([0.5, 0.25, 0.25])[:, None, None]
+    geometry = oblique.cropped_to((0, 0, 0), (2, 2, 2))
+    one, other = (Probabilities(array, geometry, ("background", "a", "b")) for array in maps)
+    found = mixed(one, other, (0.5, 1.0, 0.0)).array
+    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-6)
+    np.testing.assert_allclose(found[:, 1, 0, 0], [1, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(found[:, 0, 0, 0], [0.5, 0.25, 0.25], atol=1e-5)
+    np.testing.assert_allclose(mixed(one, other, (0.5, 0.0, 0.75)).array[:, 1, 0, 0], [0, 1 / 1.75, 0.75 / 1.75], atol=1e-5)
 
 
 def test_both_images_are_segmented_on_the_grid_of_the_pair(predictor, blob, oblique):

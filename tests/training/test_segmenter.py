@@ -11,6 +11,7 @@ import torch
 
 from jrscli.errors import ModelError
 from jrscli.io import read_image
+from jrscli.roles import SECOND, SEGMENT
 from jrscli.runtime.golden import check_golden
 from jrscli.runtime.predict import Predictor
 from jrscli.runtime.session import Session
@@ -45,7 +46,7 @@ def runs(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_other_network_labels_and_the_card_says_so(runs: Path, tmp_path: Path) -> None:
-    model = export(runs / "volumes", tmp_path, Details("both", cropped=True), runs / "again")
+    model = export(runs / "volumes", tmp_path, Details("both", cropped=True), {SEGMENT: runs / "again"})
     assert model.card.trained.segmenter == "siamese, seed 1, trained by itself"
     assert model.card.graphs["segment"].grid is None
     assert Predictor(model).segmenting == "segment"
@@ -63,7 +64,7 @@ def test_the_other_network_labels_and_the_card_says_so(runs: Path, tmp_path: Pat
 
 
 def test_a_segmenter_with_voxels_of_its_own_looks_at_those(runs: Path, tmp_path: Path, study: Path) -> None:
-    model = export(runs / "volumes", tmp_path, Details("both"), runs / "fine")
+    model = export(runs / "volumes", tmp_path, Details("both"), {SEGMENT: runs / "fine"})
     grid = model.card.graphs["segment"].grid
     assert grid is not None
     assert grid.spacing_mm == (0.5, 0.5, 0.5)
@@ -82,8 +83,38 @@ def test_a_segmenter_with_voxels_of_its_own_looks_at_those(runs: Path, tmp_path:
     np.testing.assert_allclose(of_moving.array, of_fixed.array, atol=1e-5)
 
 
+def test_two_networks_label_together(runs: Path, tmp_path: Path, study: Path) -> None:
+    """Their maps lie on the finer voxels, label by label in the shares of the card."""
+    first = export(runs / "volumes", tmp_path / "first", Details("first"), {SEGMENT: runs / "again"})
+    shares = Details("both", second_share={"right": 0.75})
+    model = relabel(first.path, tmp_path / "new", shares, runs / "fine", SECOND)
+    assert {name: model.graph_file(name)[0] for name in first.card.graphs} == {
+        name: first.graph_file(name)[0] for name in first.card.graphs
+    }
+    for name in ("register", SEGMENT, SECOND):
+        check_golden(Session(model, name))
+    words = "siamese, seed 1, trained by itself; a second one: siamese, seed 0, trained by itself"
+    assert model.card.trained.segmenter == words
+    at_once = export(runs / "volumes", tmp_path / "both", shares, {SEGMENT: runs / "again", SECOND: runs / "fine"})
+    assert at_once.card.graphs[SECOND].sha256 == model.card.graphs[SECOND].sha256
+    assert at_once.card.trained.segmenter == words
+    image = read_image(study.parent / "images" / "case_0.nii.gz").volume
+    fine = Predictor(export(runs / "fine", tmp_path / "fine", Details("fine"))).segment(image)
+    coarse = Predictor(first).segment(image).on(fine.geometry)
+    both = Predictor(model).segment(image)
+    assert both.geometry.matches(fine.geometry)
+    share = np.array([0.75 if name == "right" else 0.5 for name in both.names]).reshape(-1, 1, 1, 1)
+    wanted = (1 - share) * coarse.array + share * fine.array
+    np.testing.assert_allclose(both.array, wanted / wanted.sum(axis=0), atol=1e-4)
+    on_grid = Predictor(model).segment(image, grid=coarse.geometry.oriented("LPS"))
+    assert on_grid.geometry.matches(coarse.geometry.oriented("LPS"))
+    with pytest.raises(ModelError, match="second_share needs"):
+        export(runs / "volumes", tmp_path / "none", shares)
+    assert not list((tmp_path / "none").glob("*.yaml"))
+
+
 def test_slices_as_they_were_taken_label_a_model_of_volumes(runs: Path, tmp_path: Path) -> None:
-    model = export(runs / "volumes", tmp_path, Details("both"), runs / "coarse")
+    model = export(runs / "volumes", tmp_path, Details("both"), {SEGMENT: runs / "coarse"})
     assert model.card.graphs["segment"].grid.dims == 2
     check_golden(Session(model, "segment"))
     image = Volume(np.random.default_rng(0).random((60, 60, 5), np.float32), Geometry((60, 60, 5), np.diag([1.0, 1, 7, 1])))
@@ -98,7 +129,7 @@ def test_slices_as_they_were_taken_label_a_model_of_volumes(runs: Path, tmp_path
 
 def test_what_does_not_fit_is_refused(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="volumes where") as caught:
-        export(runs / "slices", tmp_path, Details("both"), runs / "volumes")
+        export(runs / "slices", tmp_path, Details("both"), {SEGMENT: runs / "volumes"})
     assert caught.value.code == "export.segmenter"
     first = export(runs / "slices", tmp_path / "first", Details("first"))
     with pytest.raises(ModelError, match="volumes where"):
@@ -113,7 +144,7 @@ def test_a_finished_model_is_labelled_by_another_network_and_registers_as_before
     assert new.card.graphs["segment"].grid is not None
     for name in ("register", "segment"):
         check_golden(Session(new, name))
-    both = export(runs / "volumes", tmp_path / "both", Details("both"), runs / "fine")
+    both = export(runs / "volumes", tmp_path / "both", Details("both"), {SEGMENT: runs / "fine"})
     assert new.card.graphs["segment"].sha256 == both.card.graphs["segment"].sha256
     assert (first.card.grid.largest, new.card.grid.largest) == (None, (9, 9, 9))
     assert (new.title, new.card.refine, new.card.licence) == ("new@0.2.0", 5, first.card.licence)
@@ -137,10 +168,10 @@ def test_what_a_former_segmenter_learned_from_is_not_said_of_the_new_one(runs: P
 
 def test_images_under_another_licence_need_a_word_on_it(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="under CC-BY-NC-4") as caught:
-        export(runs / "volumes", tmp_path, Details("both"), runs / "restricted")
+        export(runs / "volumes", tmp_path, Details("both"), {SEGMENT: runs / "restricted"})
     assert "licence" in caught.value.hint
     assert not list(tmp_path.iterdir())
-    allowed = export(runs / "volumes", tmp_path, Details("both", licence="CC-BY-NC-4.0"), runs / "restricted")
+    allowed = export(runs / "volumes", tmp_path, Details("both", licence="CC-BY-NC-4.0"), {SEGMENT: runs / "restricted"})
     assert allowed.card.licence == "CC-BY-NC-4.0"
     first = export(runs / "volumes", tmp_path, Details("first"))
     with pytest.raises(ModelError, match="CC-BY-NC-4"):
