@@ -108,6 +108,9 @@ def test_two_networks_label_together(runs: Path, tmp_path: Path, study: Path) ->
     np.testing.assert_allclose(both.array, wanted / wanted.sum(axis=0), atol=1e-4)
     on_grid = Predictor(model).segment(image, grid=coarse.geometry.oriented("LPS"))
     assert on_grid.geometry.matches(coarse.geometry.oriented("LPS"))
+    turned = export(runs / "volumes", tmp_path / "turned", shares, {SEGMENT: runs / "fine", SECOND: runs / "again"})
+    wanted = (1 - share) * fine.array + share * coarse.array
+    np.testing.assert_allclose(Predictor(turned).segment(image).array, wanted / wanted.sum(axis=0), atol=1e-4)
     with pytest.raises(ModelError, match="second_share needs"):
         export(runs / "volumes", tmp_path / "none", shares)
     assert not list((tmp_path / "none").glob("*.yaml"))
