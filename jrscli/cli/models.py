@@ -116,7 +116,13 @@ def verify(
     from jrscli.runtime.store import all_models, find_model
 
     with Talk(json_output=json, quiet=quiet, verbose=verbose, progress=progress.value) as talk:
-        if scores != (data is not None) or (scores and name is None):
+        if data is not None and not scores:
+            raise UsageError(
+                "that is one name too many",
+                code="usage.combination",
+                hint="one model at a time, or none for all of them; its scores on DATA: --scores",
+            )
+        if scores and (data is None or name is None):
             raise UsageError(
                 "--scores goes with a model and its data", code="usage.combination", hint="jrs models verify --scores NAME DATA"
             )

@@ -261,6 +261,9 @@ def test_a_model_comes_in_a_zip_and_goes_again(capsys, model):
     assert jrs(capsys, "models", "import", "ball-finder.zip")[0] == 0
     assert "ball-finder@1.0" in jrs(capsys, "models", "list")[1]
     assert jrs(capsys, "models", "verify", "ball-finder")[0] == 0
+    code, _, said = jrs(capsys, "models", "verify", "ball-finder", "ball-finder")
+    assert (code, error_of(said)) == (2, ("usage.combination", True))
+    assert "one model at a time" in said
     code, _, said = jrs(capsys, "models", "import", "ball-finder.zip")
     assert (code, error_of(said)) == (5, ("model.exists", True))
     assert jrs(capsys, "models", "import", "ball-finder.zip", "--overwrite")[0] == 0
