@@ -68,6 +68,8 @@ def export(
       jrs export runs/deepatlas --name my-deepatlas --card details.yaml
 
       jrs export models/my-model.yaml --segmenter runs/labels --card details.yaml
+
+      jrs export models/my-model.yaml --second-segmenter runs/fine --half-weights
     """
     with Talk(json_output=json, quiet=quiet, verbose=verbose) as talk:
         from jrscli.roles import SECOND, SEGMENT

@@ -66,8 +66,8 @@ class Predictor:
 
     @cached_property
     def segmenting(self) -> str | None:
-        """The graph that labels one image."""
-        graphs = self.card.graphs.items()
+        """The graph that labels one image; not the one that does so besides."""
+        graphs = ((name, graph) for name, graph in self.card.graphs.items() if name != SECOND)
         return next((name for name, graph in graphs if "logits" in graph.outputs and "hidden" not in graph.inputs), None)
 
     @cached_property

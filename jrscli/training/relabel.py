@@ -22,9 +22,8 @@ from jrscli.training.segmenter import Segmenter, Wanted, segmenter_of
 def relabel(source: Path, folder: Path, details: Details, segmenter: Path | str, name: str = SEGMENT) -> Model:
     """Write the model of the card ``source`` into a folder, its images labelled by the network of a checkpoint.
 
-    name: `SEGMENT` for one in place of its own, `SECOND` for one besides.
-
-    details: of the new card; what they leave out (grid, volumes, licence, simulation) stays as the model has it.
+    name: `SEGMENT` for one in place of its own, `SECOND` for one besides. details: of the new card; what they leave out (grid,
+    volumes, licence, simulation) stays as the model has it.
 
     Raises ModelError `export.segmenter` for a model that does not register two images, and what `export` raises.
     """

@@ -15,6 +15,7 @@ from jrscli.roles import SECOND, SEGMENT
 from jrscli.runtime.golden import check_golden
 from jrscli.runtime.predict import Predictor
 from jrscli.runtime.session import Session
+from jrscli.runtime.store import read_model
 from jrscli.spatial.geometry import Geometry
 from jrscli.spatial.volume import Volume
 from jrscli.training import checkpoint
@@ -95,6 +96,9 @@ def test_two_networks_label_together(runs: Path, tmp_path: Path, study: Path) ->
         check_golden(Session(model, name))
     words = "siamese, seed 1, trained by itself; a second one: siamese, seed 0, trained by itself"
     assert model.card.trained.segmenter == words
+    turned_round = dict(sorted(model.card.graphs.items(), key=lambda one: one[0] != SECOND))  # whatever comes first in a card
+    replace(model.card, graphs=turned_round).write(tmp_path / "new" / "both.yaml")
+    assert Predictor(read_model(tmp_path / "new" / "both.yaml")).segmenting == SEGMENT
     at_once = export(runs / "volumes", tmp_path / "both", shares, {SEGMENT: runs / "again", SECOND: runs / "fine"})
     assert at_once.card.graphs[SECOND].sha256 == model.card.graphs[SECOND].sha256
     assert at_once.card.trained.segmenter == words
